@@ -1,0 +1,57 @@
+# `make run` and `make test` need python3, pip and a network; gcc where there is one.
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN = $(VENV)/bin
+# Works where python3 comes without ensurepip, as on Debian: the outer pip installs.
+PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
+SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.pxd')
+
+.PHONY: run test lint bench dist clean
+
+run: $(VENV)/.run
+	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint src/_speedups
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m pytest bench $(PYTEST_ARGS)
+
+dist: $(VENV)/.dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+# Installed, not linked to: what runs is what a user gets. A change of the sources
+# installs it anew.
+$(VENV)/.run: $(BIN)/python $(SOURCES)
+	$(PIP) install --quiet --force-reinstall --no-deps .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) install --quiet ".[test]"
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(PIP) install --quiet ".[test,lint,bench]"
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) install --quiet ".[bench]"
+	touch $@
+
+$(VENV)/.dist: $(VENV)/.run
+	$(PIP) install --quiet build
+	touch $@

@@ -1,0 +1,1 @@
+"""The reference kernels: complete and correct without a compiler."""
