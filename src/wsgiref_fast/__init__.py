@@ -6,7 +6,50 @@ make_server``), or call `install` once, before anything else imports ``wsgiref``
 
 from __future__ import annotations
 
-from ._impl import IMPLEMENTATION
+from ._impl import IMPLEMENTATION as IMPLEMENTATION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["IMPLEMENTATION", "__version__"]
+__all__ = ["IMPLEMENTATION", "__version__", "install", "uninstall"]
+
+_SUBMODULES = frozenset({"handlers", "headers", "simple_server", "types", "util", "validate"})
+
+
+def install(*, strict: bool = False) -> None:
+    """Make ``import wsgiref`` and its submodules give this package, from now on.
+
+    Our classes become subclasses of the originals, so `isinstance` and `issubclass` hold
+    against those too. A module that took something from the original earlier keeps it.
+
+    Args:
+        strict: refuse where such a module exists, in place of warning.
+
+    Warns:
+        RuntimeWarning: such a module exists; the text names all of them.
+
+    Raises:
+        RuntimeError: the same, with `strict`; nothing is changed.
+
+    """
+    from . import _alias
+
+    _alias.install(strict=strict)
+
+
+def uninstall() -> None:
+    """Take back what `install` did; without it, do nothing."""
+    from . import _alias
+
+    _alias.uninstall()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a submodule when it is first asked for."""
+    if name in _SUBMODULES:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,10 +10,6 @@ NAME_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
 #: (RFC 9110 section 5.5).
 VALUE_CONTROLS = NAME_CONTROLS - {"\t"}
 
-#: The bytes of a request's field name. Wider than a token: it is what the standard
-#: library's own parser takes as one (printable ASCII but the colon).
-FIELD_NAME_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord(":"))
-
 #: Headers that concern one connection only and that an application may not send
 #: (RFC 2616 section 13.5.1, with "trailers" as the original spells it; PEP 3333,
 #: "Other HTTP Features").
@@ -37,9 +33,26 @@ MAX_LINE = 65536
 #: (as `http.client`).
 MAX_HEADER_LINES = 100
 
-#: Digits of a Content-Length or a chunk size: enough for any file there is.
+#: Digits of a Content-Length: enough for any file there is.
 MAX_LENGTH_DIGITS = 18
 
-#: Bytes of a chunk-size line, extensions included, and of a whole trailer section.
+#: A chunk's size (RFC 9112 section 7.1): which digits, and how many of them.
+HEX_DIGITS = b"0123456789abcdefABCDEF"
+MAX_CHUNK_DIGITS = 16
+
+#: Bytes of a chunk's first line, extensions included, and of a whole trailer section.
 MAX_CHUNK_LINE = 4096
 MAX_TRAILERS = 16384
+
+#: Names of request headers that most clients send: their environ keys are made once.
+COMMON_FIELDS = (
+    "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Authorization",
+    "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "DNT", "Date",
+    "Expect", "Forwarded", "From", "Host", "If-Match", "If-Modified-Since", "If-None-Match",
+    "If-Range", "If-Unmodified-Since", "Keep-Alive", "Origin", "Pragma", "Priority", "Range",
+    "Referer", "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform", "Sec-Fetch-Dest",
+    "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-GPC", "TE",
+    "Transfer-Encoding", "Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Via",
+    "X-CSRFToken", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port",
+    "X-Forwarded-Proto", "X-Real-IP", "X-Request-ID", "X-Requested-With",
+)  # fmt: skip

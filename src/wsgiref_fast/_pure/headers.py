@@ -20,9 +20,8 @@ def validate_headers(headers: list[tuple[str, str]]) -> None:
         if type(name) is not str or type(value) is not str:
             check_type(name)
             check_type(value)
-        if not (name.isprintable() and value.isprintable()):
-            check_name(name)
-            check_value(value, name)
+        check_name(name)
+        check_value(value, name)
 
 
 def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
@@ -44,13 +43,13 @@ def check_type(text: object) -> None:
 
 def check_name(name: str) -> None:
     """Raise `ValueError` for a header name with a control character."""
-    if not NAME_CONTROLS.isdisjoint(name):
+    if not name.isprintable() and not NAME_CONTROLS.isdisjoint(name):
         raise ValueError(f"Control characters not allowed in headers: in the name {name!r}")
 
 
 def check_value(value: str, name: str) -> None:
     """Raise `ValueError` for a header value with a control character other than HTAB."""
-    if not VALUE_CONTROLS.isdisjoint(value):
+    if not value.isprintable() and not VALUE_CONTROLS.isdisjoint(value):
         raise ValueError(
             f"Control characters not allowed in headers: in the value of {name!r}, {value!r}"
         )

@@ -1,0 +1,96 @@
+"""The command line: ``python -m wsgiref_fast``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import sys
+
+from . import IMPLEMENTATION, __version__, install
+
+_USAGE = """\
+python -m wsgiref_fast run script.py [argument ...]
+       python -m wsgiref_fast run -m module [argument ...]
+       python -m wsgiref_fast demo [--host HOST] [--port PORT]
+       python -m wsgiref_fast --version"""
+
+
+def main(argv: list[str]) -> None:
+    """Do what a command line says; exit with 2 where it is not understood."""
+    if argv[:1] == ["run"]:
+        run(argv[1:])
+        return
+    parser = argparse.ArgumentParser(
+        prog="wsgiref_fast",
+        usage=_USAGE,
+        description="Start a program on a faster wsgiref, or serve the demo application.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"wsgiref_fast {__version__} ({IMPLEMENTATION})"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | demo")
+    commands.add_parser("run", help="start a program with wsgiref_fast in the place of wsgiref")
+    demo_parser = commands.add_parser("demo", help="serve wsgiref's demo application")
+    demo_parser.add_argument("--host", default="127.0.0.1")
+    demo_parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args(argv)
+    demo(options.host, options.port)
+
+
+def run(command: list[str]) -> None:
+    """Run a script (``script.py argument ...``) or a module (``-m module argument ...``).
+
+    The program finds ``sys.argv`` and ``sys.path`` as if Python had started it; it, and
+    what it starts anew in order to reload, imports this package as ``wsgiref``.
+    """
+    is_module = command[:1] == ["-m"]
+    if is_module:
+        command = command[1:]
+    if not command or command[0].startswith("-"):
+        raise SystemExit(f"usage: {_USAGE}\nrun: a script or -m and a module are needed")
+    program = command[0]
+    if not is_module and not os.path.exists(program):
+        raise SystemExit(f"wsgiref_fast run: there is no file {program!r}")
+    _pass_on(program)
+    install()
+    sys.argv = list(command)
+    if is_module:
+        sys.path[0] = os.getcwd()
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(program))
+        runpy.run_path(program, run_name="__main__")
+
+
+def _pass_on(program: str) -> None:
+    """Have a restart of the program install this package too (see ``_startup``)."""
+    startup = os.path.join(os.path.dirname(__file__), "_startup")
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = startup + (os.pathsep + path if path else "")
+    os.environ["WSGIREF_FAST_RUN"] = program
+
+
+def demo(host: str, port: int) -> None:
+    """Serve the demo application until interrupted; exit with 1 where that cannot be."""
+    from .simple_server import ThreadingWSGIServer, demo_app, make_server
+
+    try:
+        server = make_server(host, port, demo_app, ThreadingWSGIServer)
+    except OSError as error:
+        raise SystemExit(f"wsgiref_fast demo: cannot listen on {host}:{port}: {error}") from None
+    with server:
+        address = f"[{host}]" if ":" in host else host
+        print(
+            f"Serving the demo application on http://{address}:{server.server_port}/ "
+            f"(wsgiref_fast {__version__}, {IMPLEMENTATION})",
+            flush=True,
+        )
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("Stopped.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

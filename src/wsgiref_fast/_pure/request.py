@@ -1,0 +1,121 @@
+"""A request line and a header section, from bytes; how the body is framed.
+
+Each function answers for the plain case and says `None` to anything else: the caller then
+asks the standard library's own parser.
+"""
+
+from __future__ import annotations
+
+from .._grammar import MAX_HEADER_LINES, MAX_LENGTH_DIGITS
+
+#: A request's header section: names and values in the order of the wire.
+Fields = list[tuple[str, str]]
+
+
+_VERSIONS = frozenset(f"HTTP/1.{minor}" for minor in range(10))
+
+
+class BadRequest(ValueError):
+    """A request that must be refused; `status` is the answer to it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def parse_request_line(line: bytes) -> tuple[str, str, str, str] | None:
+    """Return line, method, target and version of an HTTP/1 request, or `None`.
+
+    White space is taken as `http.server` takes it: any amount between the three words.
+    """
+    text = line.decode("iso-8859-1").rstrip("\r\n")
+    words = text.split()
+    if len(words) != 3:
+        return None
+    method, target, version = words
+    if version not in _VERSIONS:
+        return None
+    if target.startswith("//"):  # a URI's authority, to whoever echoes it (gh-87389)
+        target = "/" + target.lstrip("/")
+    return text, method, target, version
+
+
+def parse_fields(section: bytes) -> Fields | None:
+    """Return the fields of a header section with the empty line that ends it, or `None`.
+
+    Plain is: lines that all end in CRLF, or all in LF; on each a name of printable ASCII, a
+    colon and a value; fewer of them than any `http.client` has as its limit.
+    """
+    text = section.decode("iso-8859-1")
+    breaks = text.count("\n")
+    returns = text.count("\r")
+    if returns == 0:
+        lines = text.split("\n")
+    elif returns == breaks == text.count("\r\n"):
+        lines = text.split("\r\n")
+    else:
+        return None
+    if breaks >= MAX_HEADER_LINES or len(lines) < 2 or lines.pop() or lines.pop():
+        return None
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not (colon and name and name.isascii() and name.isprintable()) or " " in name:
+            return None
+        fields.append((name, value.lstrip(" \t")))
+    return fields
+
+
+def check_section(section: bytes) -> None:
+    """Refuse a header section that two parsers may read differently.
+
+    Raises:
+        BadRequest: a CR that is not part of a line's end (RFC 9112 section 2.2), or white
+            space between a name and its colon (section 5.1).
+
+    """
+    for line in section.split(b"\n"):
+        line = line.removesuffix(b"\r")
+        if b"\r" in line:
+            raise BadRequest(400, "Bare CR in a header")
+        name, colon, _ = line.partition(b":")
+        if colon and name[:1] not in (b" ", b"\t") and name.split() not in ([name], []):
+            raise BadRequest(400, "White space before the colon of a header")
+
+
+def parse_content_length(values: list[str]) -> int | None:
+    """Return what all Content-Length fields of a request say, `None` without one.
+
+    A list of equal values is one value (RFC 9110 section 8.6).
+
+    Raises:
+        BadRequest: they differ, or one is anything but digits, or larger than any file.
+
+    """
+    if not values:
+        return None
+    lengths = {part.strip(" \t") for part in ",".join(values).split(",")}
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdigit()):
+        raise BadRequest(400, "Bad Content-Length")
+    if len(length) > MAX_LENGTH_DIGITS:
+        raise BadRequest(400, "Content-Length too large")
+    return int(length)
+
+
+def is_chunked(values: list[str], version: str) -> bool:
+    """Tell from its Transfer-Encoding fields whether a request's body is chunked.
+
+    Raises:
+        BadRequest: another coding (501); chunked not last, twice, or before HTTP/1.1 (400;
+            RFC 9112 sections 6.1 and 7.1).
+
+    """
+    if not values:
+        return False
+    codings = [part.strip(" \t").lower() for part in ",".join(values).split(",")]
+    if codings == ["chunked"] and version >= "HTTP/1.1":
+        return True
+    if "chunked" in codings[:-1] or "" in codings or version < "HTTP/1.1":
+        raise BadRequest(400, "Bad Transfer-Encoding")
+    raise BadRequest(501, "Unsupported Transfer-Encoding")

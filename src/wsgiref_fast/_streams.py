@@ -1,0 +1,194 @@
+"""The two sides of a connection as files: what a request's body is read from, what a
+response is written to.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_SHUT_WR = 1  # as socket.SHUT_WR, which a CGI script need not import
+
+#: Bytes of one read: a length that a client merely claims allocates no more.
+_BLOCK = 1 << 20
+
+#: How much, and how many seconds, `linger` waits for; and how long for a next byte.
+_LINGER_BYTES = 1 << 26
+_LINGER_TIME = 2.0
+_LINGER_PAUSE = 0.3
+
+#: Up to here blocks are copied together; above, the system gathers them.
+_COPIED_AT_MOST = 1 << 16
+
+
+class ConnectionWriter(io.BufferedIOBase):
+    """Write to a socket, without a buffer, but for what is held back to leave at once.
+
+    Between `hold` and `release` (or `flush`), blocks are kept and then sent by one
+    system call.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._held: list[bytes] | None = None
+
+    def writable(self) -> bool:
+        """Return true."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._sock.fileno()  # type: ignore[no-any-return]
+
+    def write(self, data: Any) -> int:
+        """Send all the bytes, or keep them while blocks are held; return their number."""
+        if self._held is None:
+            self._sock.sendall(data)
+        else:
+            self._held.append(data if type(data) is bytes else bytes(data))
+        return len(data) if type(data) is bytes else memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Send what is held."""
+        self.release()
+
+    @property
+    def holds(self) -> bool:
+        """Whether blocks are being held back."""
+        return self._held is not None
+
+    def hold(self) -> None:
+        """Keep what is written from now on."""
+        self._held = []
+
+    def release(self) -> None:
+        """Send what is held, at once, and hold no more."""
+        held, self._held = self._held, None
+        if held:
+            self._send(held)
+
+    def discard(self) -> bool:
+        """Forget what is held and hold no more; tell whether anything was being held."""
+        was_held, self._held = self._held is not None, None
+        return was_held
+
+    def _send(self, blocks: list[bytes]) -> None:
+        if len(blocks[-1]) > _COPIED_AT_MOST:
+            head, tail = b"".join(blocks[:-1]), blocks[-1]
+            try:
+                sent = self._sock.sendmsg([head, tail])
+            except (AttributeError, NotImplementedError):  # Windows, stand-ins; TLS
+                self._sock.sendall(head)
+            else:
+                if sent < len(head):
+                    self._sock.sendall(head[sent:])
+                tail = memoryview(tail)[max(sent - len(head), 0) :]
+            self._sock.sendall(tail)
+        else:
+            self._sock.sendall(b"".join(blocks))
+
+
+def linger(connection: Any) -> None:
+    """Let a client that may still be sending read its answer before the connection closes.
+
+    Closing with bytes unread would reset the connection, and what was sent is lost (RFC
+    9112 section 9.6). What comes is thrown away, within bounds of bytes and of time.
+    """
+    deadline = time.monotonic() + _LINGER_TIME
+    left = _LINGER_BYTES
+    try:
+        connection.shutdown(_SHUT_WR)
+        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+            connection.settimeout(min(remaining, _LINGER_PAUSE))
+            received = len(connection.recv(_COPIED_AT_MOST))
+            if not received:
+                return
+            left -= received
+    except (OSError, AttributeError):
+        pass  # it is gone; or nothing came for a while; or it is a stand-in
+
+
+class BodyReader:
+    """Read a request's body from a stream that goes on behind it: ``wsgi.input``.
+
+    Every method ends at the body's length (PEP 3333, "Input and Error Streams"). What
+    else a connection's file has (``raw``, ``fileno()``) is that file's own.
+
+    Args:
+        source: the stream that the body is read from.
+        length: the body's bytes.
+        connection: the connection's file, where `source` is not it.
+
+    """
+
+    __slots__ = ("_connection", "_source", "left")
+
+    def __init__(self, source: Any, length: int, connection: Any = None) -> None:
+        self._source = source
+        self._connection = source if connection is None else connection
+        #: Bytes of the body that were not read yet.
+        self.left = length
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return `size` bytes, or all that is left; fewer only where the client stopped."""
+        wanted = self._bounded(size)
+        if wanted <= _BLOCK:
+            return self._take(self._source.read(wanted)) if wanted else b""
+        blocks = []
+        while wanted:
+            block = self._take(self._source.read(min(wanted, _BLOCK)))
+            if not block:
+                break
+            blocks.append(block)
+            wanted -= len(block)
+        return b"".join(blocks)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return what one read brings, at most `size` bytes."""
+        wanted = min(self._bounded(size), _BLOCK)
+        return self._take(self._source.read1(wanted)) if wanted else b""
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer; return how many bytes."""
+        view = memoryview(buffer).cast("B")
+        block = self.read(len(view))
+        view[: len(block)] = block
+        return len(block)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line with its end, at most `size` bytes of it."""
+        wanted = self._bounded(size)
+        return self._take(self._source.readline(wanted)) if wanted else b""
+
+    def readlines(self, hint: int | None = None, /) -> list[bytes]:
+        """Return lines: all, or until they are `hint` bytes together."""
+        lines, size = [], 0
+        while line := self.readline():
+            lines.append(line)
+            size += len(line)
+            if hint and 0 < hint <= size:
+                break
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def release(self, connection: Any) -> None:
+        """Close the source, unless it is the connection's file."""
+        if self._source is not connection:
+            self._source.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def _bounded(self, size: int | None) -> int:
+        return self.left if size is None or size < 0 else min(size, self.left)
+
+    def _take(self, block: bytes) -> bytes:
+        self.left -= len(block)
+        return block

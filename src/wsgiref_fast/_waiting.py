@@ -1,0 +1,147 @@
+"""Connections that wait for their next byte in a selector, and hold nobody up."""
+
+from __future__ import annotations
+
+import select
+import selectors
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+class Waiting:
+    """A server's listening socket and its silent connections, waited for together.
+
+    One thread calls `wait`; `add` and `wake` are safe from any.
+
+    Args:
+        limit: how many connections may wait; one more, and the oldest is let go.
+
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._selector = selectors.DefaultSelector()
+        self._alarm, self._bell = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._bell.setblocking(False)
+        self._selector.register(self._alarm, selectors.EVENT_READ, None)
+        self._listener: Any = None
+        self._waiter = threading.get_ident()
+        self._lock = threading.Lock()
+        # In the order of their coming: request -> (its address, when to give it up).
+        self._connections: dict[Any, tuple[Any, float]] = {}
+        self._dropped: list[Any] = []
+
+    def add(self, request: Any, client_address: Any, timeout: float | None) -> None:
+        """Let a connection wait, at most `timeout` seconds."""
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            if len(self._connections) >= self._limit:
+                self._dropped.append(self._forget(next(iter(self._connections))))
+            self._selector.register(request, selectors.EVENT_READ, request)
+            self._connections[request] = client_address, deadline
+        if threading.get_ident() != self._waiter:
+            self.wake()
+
+    @contextmanager
+    def listening(self, listener: Any) -> Iterator[None]:
+        """Have `wait` tell of new connections too, to an object with a ``fileno()``."""
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ, listener)
+        try:
+            yield
+        finally:
+            self._selector.unregister(listener)
+
+    def wait(self, timeout: float | None) -> tuple[bool, list[tuple[Any, Any]]]:
+        """Wait for bytes, a new connection, `wake` or the end of `timeout` seconds.
+
+        Returns:
+            Whether a connection can be accepted; and the connections that have bytes,
+            each with its address and no longer waiting.
+
+        """
+        self._waiter = threading.get_ident()
+        knock, ready = False, []
+        for key, _ in self._selector.select(timeout):
+            if key.data is self._listener:
+                knock = True
+            elif key.data is None:
+                self._silence()
+            else:
+                with self._lock:
+                    if key.data in self._connections:  # not let go meanwhile
+                        address, _ = self._connections[key.data]
+                        ready.append((self._forget(key.data), address))
+        return knock, ready
+
+    def take_late(self) -> list[Any]:
+        """Return the connections that waited too long, or were one too many."""
+        now = time.monotonic()
+        with self._lock:
+            late = [request for request, (_, end) in self._connections.items() if end <= now]
+            given_up = [*self._dropped, *map(self._forget, late)]
+            self._dropped.clear()
+        return given_up
+
+    def wake(self) -> None:
+        """Make `wait` return at once, now or when it is called next."""
+        try:
+            self._bell.send(b"\0")
+        except BlockingIOError:
+            pass  # it has not yet heard the last ones
+
+    def take_all(self) -> list[Any]:
+        """Return the connections that wait, no longer waiting."""
+        with self._lock:
+            requests = [*self._dropped, *map(self._forget, list(self._connections))]
+            self._dropped.clear()
+        return requests
+
+    def close(self) -> None:
+        """End. No connection may wait any more."""
+        self._selector.close()
+        self._alarm.close()
+        self._bell.close()
+
+    def _forget(self, request: Any) -> Any:
+        del self._connections[request]
+        self._selector.unregister(request)
+        return request
+
+    def _silence(self) -> None:
+        try:
+            self._alarm.recv(4096)
+        except BlockingIOError:
+            pass
+
+
+def can_wait(request: Any) -> bool:
+    """Tell whether a connection is one that a selector can watch: a true socket."""
+    fileno = getattr(request, "fileno", None)
+    try:
+        return fileno is not None and fileno() >= 0
+    except OSError:
+        return False
+
+
+def has_bytes(request: Any) -> bool:
+    """Tell whether a connection can be read from at once, be it to learn of its end."""
+    pending = getattr(request, "pending", None)  # a TLS socket may hold bytes itself
+    if pending is not None and pending():
+        return True
+    if _poll is None:
+        return bool(select.select([request], [], [], 0)[0])
+    poll = _poll()
+    poll.register(request, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+_poll = getattr(select, "poll", None)  # missing on Windows

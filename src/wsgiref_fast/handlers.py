@@ -1,0 +1,563 @@
+"""Base classes that run a WSGI application (PEP 3333), as `wsgiref.handlers` has them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from ._grammar import NAME_CONTROLS
+from ._streams import ConnectionWriter
+from .headers import Headers
+from .util import FileWrapper, guess_scheme, is_hop_by_hop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from .types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+
+__all__ = [
+    "BaseCGIHandler",
+    "BaseHandler",
+    "CGIHandler",
+    "IISCGIHandler",
+    "SimpleHandler",
+    "read_environ",
+]
+
+# HTTP dates are English in every locale (RFC 9110 section 5.6.7).
+_weekdayname = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+_monthname = [None, "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]  # fmt: skip
+
+
+def format_date_time(timestamp: float | None) -> str:
+    """Return seconds since the epoch (`None`: now) as an HTTP date (RFC 9110 5.6.7)."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(timestamp)
+    return (
+        f"{_weekdayname[weekday]}, {day:02d} {_monthname[month]} {year:4d} "
+        f"{hour:02d}:{minute:02d}:{second:02d} GMT"
+    )
+
+
+_date: tuple[int, object, str] = (0, None, "")
+
+
+def _current_date() -> str:
+    """Return the ``Date`` of a response that begins now; made once a second."""
+    global _date
+    now = int(time.time())
+    second, formatter, text = _date
+    # Who puts a formatter of their own in place sees it asked.
+    if second != now or formatter is not format_date_time:
+        text = format_date_time(now)
+        _date = now, format_date_time, text
+    return text
+
+
+def _forbids_body(status: str | None) -> bool:
+    """Tell whether a status allows no body and no length (RFC 9110 sections 8.6, 15)."""
+    return status is not None and (status[:1] == "1" or status[:3] in ("204", "304"))
+
+
+_is_request = frozenset(
+    {
+        "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "AUTH_TYPE",
+        "CONTENT_TYPE", "CONTENT_LENGTH", "HTTPS", "REMOTE_USER", "REMOTE_IDENT",
+    }
+).__contains__  # fmt: skip
+
+
+def _needs_transcode(k: str) -> bool:
+    """Tell whether a variable comes out of the HTTP request, and so was decoded."""
+    while k.startswith("REDIRECT_"):
+        k = k.removeprefix("REDIRECT_")
+    return _is_request(k) or k.startswith(("HTTP_", "SSL_"))
+
+
+def read_environ() -> dict[str, str]:
+    """Return `os.environ` with the request's variables as PEP 3333's "bytes in str".
+
+    Their bytes are got back from the text that the operating system's interface made of
+    them, and decoded as Latin-1.
+    """
+    transcode = _transcoder()
+    return {k: transcode(v) if _needs_transcode(k) else v for k, v in os.environ.items()}
+
+
+def _transcoder() -> Callable[[str], str]:
+    """Choose how the bytes of a request's variable are got back from its text."""
+    encoding, errors = sys.getfilesystemencoding(), "surrogateescape"
+    if sys.platform == "win32":
+        # The environment is text there: what it was made from depends on the server.
+        software = os.environ.get("SERVER_SOFTWARE", "").lower()
+        if software.startswith("apache/"):
+            return str  # mod_cgi wrote each byte as one character
+        if software.startswith("microsoft-iis/") or (
+            software.startswith("simplehttp/") and "python/3" in software
+        ):
+            encoding, errors = "utf-8", "strict"
+        else:
+            errors = "replace"
+    return lambda text: text.encode(encoding, errors).decode("iso-8859-1")
+
+
+class _Runner:
+    """The base of `BaseHandler`: `install` can put the original class in its place."""
+
+
+class BaseHandler(_Runner):
+    """Run a WSGI application for one request: environ, call, response.
+
+    Everything that `run` does goes through methods and attributes that a subclass, or
+    an instance, may replace; it is a gateway once `_write`, `_flush`, `get_stdin`,
+    `get_stderr` and `add_cgi_vars` are there.
+    """
+
+    #: What the environ's ``wsgi.*`` variables of these names say.
+    wsgi_version = (1, 0)
+    wsgi_multithread = True
+    wsgi_multiprocess = True
+    wsgi_run_once = False
+
+    #: True: the peer is the client. False: it is a gateway that wants a ``Status:`` header.
+    origin_server = True
+    #: The HTTP version of responses, for an origin server.
+    http_version = "1.0"
+    #: What the ``Server:`` header and ``SERVER_SOFTWARE`` say, for an origin server.
+    server_software: str | None = None
+
+    #: Put into each environ first: the process's own, as it was at import.
+    os_environ = read_environ()
+
+    #: ``wsgi.file_wrapper``, or `None` to offer none.
+    wsgi_file_wrapper: Callable[..., Any] | None = FileWrapper
+    #: Makes `headers` out of an application's list.
+    headers_class: Callable[[list[tuple[str, str]]], Any] = Headers
+
+    #: How many frames `log_exception` prints; `None` for all.
+    traceback_limit: int | None = None
+    #: The response that `error_output` gives.
+    error_status = "500 Internal Server Error"
+    error_headers = [("Content-Type", "text/plain")]  # noqa: RUF012 - an instance may have its own
+    error_body = b"A server error occurred.  Please contact the administrator."
+
+    # The state of the request; `close` takes it back to this.
+    status: str | None = None
+    result: Any = None
+    headers_sent = False
+    headers: Any = None
+    bytes_sent = 0
+    environ: WSGIEnvironment
+
+    def run(self, application: WSGIApplication) -> None:
+        """Run the application and send what it answers.
+
+        An exception of it is logged and answered with an error page; a client that went
+        away is no error. The application's iterable is closed on every path.
+        """
+        # close() is left to finish_response() and the branch below: a subclass for an
+        # asynchronous server returns from here with output still to come.
+        try:
+            self.setup_environ()
+            self.result = application(self.environ, self.start_response)
+            self.finish_response()
+        except (ConnectionAbortedError, BrokenPipeError, ConnectionResetError):
+            return
+        except:  # noqa: E722 - whatever an application raises ends its request alone
+            try:
+                self.handle_error()
+            except:
+                self.close()
+                raise
+
+    def setup_environ(self) -> None:
+        """Make `environ`: the process's variables, the request's and the ``wsgi.*`` ones."""
+        env = self.environ = self.os_environ.copy()
+        self.add_cgi_vars()
+        env["wsgi.input"] = self.get_stdin()
+        env["wsgi.errors"] = self.get_stderr()
+        env["wsgi.version"] = self.wsgi_version
+        env["wsgi.run_once"] = self.wsgi_run_once
+        env["wsgi.url_scheme"] = self.get_scheme()
+        env["wsgi.multithread"] = self.wsgi_multithread
+        env["wsgi.multiprocess"] = self.wsgi_multiprocess
+        wrapper = self.wsgi_file_wrapper
+        if wrapper is not None:
+            env["wsgi.file_wrapper"] = wrapper
+        if self.origin_server and self.server_software:
+            env.setdefault("SERVER_SOFTWARE", self.server_software)
+        # Kept apart: the environ is the application's to change from now on.
+        self._request_method = env.get("REQUEST_METHOD")
+
+    _request_method: str | None = None
+
+    def finish_response(self) -> None:
+        """Send what the application gave, then close its iterable and reset the handler.
+
+        An asynchronous server's subclass may return before everything is sent, and call
+        `close` itself.
+        """
+        try:
+            if not self.result_is_file() or self._is_bodyless() or not self.sendfile():
+                for data in self.result:
+                    self.write(data)
+                    if self._is_bodyless():
+                        break
+                self.finish_content()
+        except:
+            if hasattr(self.result, "close"):
+                self.result.close()
+            raise
+        else:
+            # Not after an exception: handle_error() needs the state (bpo-29183).
+            self.close()
+
+    def _is_bodyless(self) -> bool:
+        """Tell whether the response has no body, whatever the application gives."""
+        return self._request_method == "HEAD" or _forbids_body(self.status)
+
+    def get_scheme(self) -> str:
+        """Return ``wsgi.url_scheme``."""
+        return guess_scheme(self.environ)
+
+    def set_content_length(self) -> None:
+        """Add ``Content-Length`` where the body's one block tells it."""
+        try:
+            blocks = len(self.result)
+        except (TypeError, AttributeError, NotImplementedError):
+            return
+        if blocks == 1 and not _forbids_body(self.status):
+            self.headers["Content-Length"] = str(self.bytes_sent)
+
+    def cleanup_headers(self) -> None:
+        """Complete `headers` just before they are sent."""
+        if "Content-Length" not in self.headers:
+            self.set_content_length()
+
+    def start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: ExcInfo | tuple[None, None, None] | None = None,
+    ) -> Callable[[bytes], object]:
+        """Take status and headers of the response: PEP 3333's ``start_response()``.
+
+        Raises:
+            AssertionError: called again without `exc_info`; a wrong type; a status that
+                is not three digits, a space and a reason; a hop-by-hop header.
+            ValueError: a control character in the status or in a header.
+            TypeError: `headers` is not a list.
+
+        With `exc_info` and the headers already sent, the exception in it is raised.
+        """
+        if exc_info:
+            try:
+                if self.headers_sent:
+                    raise
+            finally:
+                exc_info = None  # a traceback in a frame that it holds is a cycle
+        elif self.headers is not None:
+            raise AssertionError("Headers already set!")
+
+        self.status = status
+        self.headers = self.headers_class(headers)
+        status = self._convert_string_type(status, "Status")
+        self._validate_status(status)
+        for name, value in headers:
+            name = self._convert_string_type(name, "Header name")
+            value = self._convert_string_type(value, "Header value")
+            if is_hop_by_hop(name):
+                raise AssertionError(f"Hop-by-hop header, '{name}: {value}', not allowed")
+        return self.write
+
+    def _validate_status(self, status: str) -> None:
+        if not status.isprintable() and not NAME_CONTROLS.isdisjoint(status):
+            raise ValueError(f"Control characters are not allowed in status: {status!r}")
+        if len(status) < 4:
+            raise AssertionError("Status must be at least 4 characters")
+        if not status[:3].isdigit():
+            raise AssertionError("Status message must begin w/3-digit code")
+        if status[3] != " ":
+            raise AssertionError("Status message must have a space after code")
+
+    def _convert_string_type(self, value: Any, title: str) -> str:
+        """Return the string; raise `AssertionError` for what is not exactly a `str`."""
+        if type(value) is str:
+            return value
+        raise AssertionError(f"{title} must be of type str (got {value!r})")
+
+    def send_preamble(self) -> None:
+        """Send the status line with ``Date`` and ``Server``, or the ``Status`` header."""
+        if not self.origin_server:
+            self._write(f"Status: {self.status}\r\n".encode("iso-8859-1"))
+        elif self.client_is_modern():
+            self._write(f"HTTP/{self.http_version} {self.status}\r\n".encode("iso-8859-1"))
+            if "Date" not in self.headers:
+                self._write(f"Date: {_current_date()}\r\n".encode("iso-8859-1"))
+            if self.server_software and "Server" not in self.headers:
+                self._write(f"Server: {self.server_software}\r\n".encode("iso-8859-1"))
+
+    def write(self, data: bytes) -> None:
+        """Send a block of the body, after the headers: PEP 3333's ``write()``.
+
+        Raises:
+            AssertionError: `data` is not exactly `bytes`, or no response was started.
+
+        """
+        if type(data) is not bytes:
+            raise AssertionError("write() argument must be a bytes instance")
+        if not self.status:
+            raise AssertionError("write() before start_response()")
+        bodyless = self._is_bodyless()
+        if not self.headers_sent:
+            self.bytes_sent = len(data)  # set_content_length() wants to know
+            self.send_headers()
+            if bodyless:
+                self.bytes_sent = 0
+        elif not bodyless:
+            self.bytes_sent += len(data)
+        if not bodyless:
+            self._write(data)
+        self._flush()
+
+    def sendfile(self) -> bool:
+        """Send the file that `result` wraps by a way of the platform's own, if there is one.
+
+        Asked where `result` is a `wsgi_file_wrapper`. Returns true if the file was sent;
+        false leaves it to be iterated over. It calls `send_headers` itself, unless
+        `headers_sent`.
+        """
+        return False
+
+    def finish_content(self) -> None:
+        """Send the headers, if no block of the body has brought them out."""
+        if self.headers_sent:
+            return
+        # A HEAD's length may be unknown here; the application's own stands.
+        if not self._is_bodyless():
+            self.headers.setdefault("Content-Length", "0")
+        self.send_headers()
+
+    def close(self) -> None:
+        """Close the application's iterable and take the state back."""
+        try:
+            if hasattr(self.result, "close"):
+                self.result.close()
+        finally:
+            self.result = self.headers = self.status = self.environ = None  # type: ignore[assignment]
+            self.bytes_sent = 0
+            self.headers_sent = False
+
+    def send_headers(self) -> None:
+        """Complete the headers and send them."""
+        self.cleanup_headers()
+        self.headers_sent = True
+        if not self.origin_server or self.client_is_modern():
+            self.send_preamble()
+            self._write(bytes(self.headers))
+
+    def result_is_file(self) -> bool:
+        """Tell whether the application answered with its ``wsgi.file_wrapper``."""
+        wrapper = self.wsgi_file_wrapper
+        return wrapper is not None and isinstance(self.result, wrapper)  # type: ignore[arg-type]
+
+    def client_is_modern(self) -> bool:
+        """Tell whether the client takes a status line and headers: not in HTTP/0.9."""
+        protocol: str = self.environ["SERVER_PROTOCOL"]
+        return protocol.upper() != "HTTP/0.9"
+
+    def log_exception(self, exc_info: ExcInfo) -> None:
+        """Print a traceback to ``wsgi.errors``, `traceback_limit` frames of it."""
+        try:
+            from traceback import print_exception
+
+            stderr = self.get_stderr()
+            print_exception(*exc_info, self.traceback_limit, stderr)
+            stderr.flush()
+        finally:
+            del exc_info  # a traceback in a frame that it holds is a cycle
+
+    def handle_error(self) -> None:
+        """Log the current exception, and answer with an error page where that can be."""
+        self.log_exception(sys.exc_info())  # type: ignore[arg-type]
+        if not self.headers_sent:
+            self.result = self.error_output(self.environ, self.start_response)
+            self.finish_response()
+
+    def error_output(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """Answer in place of an application that failed: a WSGI application itself.
+
+        It says nothing of the exception, which is in `sys.exc_info`: a page shown to
+        anybody is no place for it.
+        """
+        start_response(self.error_status, self.error_headers[:], sys.exc_info())  # type: ignore[arg-type]
+        return [self.error_body]
+
+    # What a gateway must have of its own.
+
+    def _write(self, data: bytes) -> None:
+        """Send bytes to the client, or buffer them until `_flush`."""
+        raise NotImplementedError
+
+    def _flush(self) -> None:
+        """Send what `_write` buffered."""
+        raise NotImplementedError
+
+    def get_stdin(self) -> Any:
+        """Return ``wsgi.input``."""
+        raise NotImplementedError
+
+    def get_stderr(self) -> Any:
+        """Return ``wsgi.errors``."""
+        raise NotImplementedError
+
+    def add_cgi_vars(self) -> None:
+        """Put the request's CGI variables into `environ`."""
+        raise NotImplementedError
+
+
+class SimpleHandler(BaseHandler):
+    """A `BaseHandler` that gets its streams and its environ as arguments.
+
+    For an origin server: the response goes to `stdout` with a status line. What is in
+    `environ` comes after the process's own variables.
+    """
+
+    stdout: Any
+
+    def __init__(
+        self,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        environ: dict[str, Any],
+        multithread: bool = True,
+        multiprocess: bool = False,
+    ) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.base_env = environ
+        self.wsgi_multithread = multithread
+        self.wsgi_multiprocess = multiprocess
+
+    def get_stdin(self) -> Any:
+        """Return `stdin`."""
+        return self.stdin
+
+    def get_stderr(self) -> Any:
+        """Return `stderr`."""
+        return self.stderr
+
+    def add_cgi_vars(self) -> None:
+        """Put the environ that the constructor was given into this request's."""
+        self.environ.update(self.base_env)
+
+    def write(self, data: bytes) -> None:
+        """Send a block of the body; the first one leaves together with the headers."""
+        if self.headers_sent:
+            super().write(data)
+        else:
+            self._send_together(super().write, data)
+
+    def send_headers(self) -> None:
+        """Complete the headers and send them, in one piece."""
+        self._send_together(super().send_headers)
+
+    def _send_together(self, step: Callable[..., None], *args: bytes) -> None:
+        """Take a step whose writes to a connection of our own leave by one system call.
+
+        Another `stdout` sees each write as it comes: it may be counting.
+        """
+        stdout = self.stdout
+        if type(stdout) is not ConnectionWriter or stdout.holds:
+            step(*args)
+            return
+        stdout.hold()
+        try:
+            step(*args)
+        except:
+            # Nothing has left of a head that could not be made: there can be another.
+            if stdout.discard():
+                self.headers_sent = False
+            raise
+        stdout.release()
+
+    def _write(self, data: bytes) -> None:
+        written = self.stdout.write(data)
+        if written is None or written == len(data):
+            return
+        from warnings import warn
+
+        warn(
+            "SimpleHandler.stdout.write() should not do partial writes",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        while data := data[written:]:
+            written = self.stdout.write(data)
+
+    def _flush(self) -> None:
+        self.stdout.flush()
+        self._flush = self.stdout.flush  # type: ignore[method-assign]
+
+
+class BaseCGIHandler(SimpleHandler):
+    """A `SimpleHandler` whose peer is a gateway, CGI's or one like it.
+
+    The status goes out as a ``Status:`` header, and no ``Date`` or ``Server`` is added
+    (RFC 3875 section 6.3.3).
+    """
+
+    origin_server = False
+
+
+class CGIHandler(BaseCGIHandler):
+    """Run an application as a CGI script: ``CGIHandler().run(application)``.
+
+    Streams and environ are the process's own (RFC 3875).
+    """
+
+    wsgi_run_once = True
+    # A process that runs several requests must not mix what it was started with into
+    # each (bpo-7250).
+    os_environ: dict[str, str] = {}  # noqa: RUF012 - programs assign to it
+
+    def __init__(self) -> None:
+        _take_process(self, read_environ())
+
+
+class IISCGIHandler(BaseCGIHandler):
+    """A `CGIHandler` for Microsoft's IIS without its ``allowPathInfo`` setting.
+
+    That gives a ``PATH_INFO`` that begins with ``SCRIPT_NAME``, which is taken off.
+    """
+
+    wsgi_run_once = True
+    os_environ: dict[str, str] = {}  # noqa: RUF012 - as CGIHandler
+
+    def __init__(self) -> None:
+        environ = read_environ()
+        path, script = environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
+        if (path + "/").startswith(script + "/"):
+            environ["PATH_INFO"] = path[len(script) :]
+        _take_process(self, environ)
+
+
+def _take_process(handler: BaseCGIHandler, environ: dict[str, str]) -> None:
+    """Give a handler the process's own streams."""
+    BaseCGIHandler.__init__(
+        handler,
+        sys.stdin.buffer,
+        sys.stdout.buffer,
+        sys.stderr,
+        environ,
+        multithread=False,
+        multiprocess=True,
+    )
