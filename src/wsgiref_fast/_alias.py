@@ -53,20 +53,28 @@ def install(*, strict: bool = False) -> None:
             if strict:
                 raise RuntimeError(report)
             warnings.warn(report, RuntimeWarning, stacklevel=2)
-        for name, original in originals.items():
-            ours = import_module(f"{__package__}.{name}")
-            _link(ours, original)
-            _set(sys.modules, f"wsgiref.{name}", ours)
-            _set(package, name, ours)
-        _set(sys.modules, "wsgiref", sys.modules[__package__])
+        try:
+            for name, original in originals.items():
+                ours = import_module(f"{__package__}.{name}")
+                _link(ours, original)
+                _set(sys.modules, f"wsgiref.{name}", ours)
+                _set(package, name, ours)
+            _set(sys.modules, "wsgiref", sys.modules[__package__])
+        except BaseException:
+            _take_back()
+            raise
 
 
 def uninstall() -> None:
     """Take back what `install` did; without it, do nothing."""
     with _lock:
-        while _changes:
-            owner, name, value = _changes.pop()
-            _put(owner, name, value)
+        _take_back()
+
+
+def _take_back() -> None:
+    while _changes:
+        owner, name, value = _changes.pop()
+        _put(owner, name, value)
 
 
 def _find_users(originals: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 _SHUT_WR = 1  # as socket.SHUT_WR, which a CGI script need not import
@@ -26,36 +26,75 @@ _LINGER_PAUSE = 0.3
 _COPIED_AT_MOST = 1 << 16
 
 
-class ConnectionWriter(io.BufferedIOBase):
+class ConnectionWriter:
     """Write to a socket, without a buffer, but for what is held back to leave at once.
 
     Between `hold` and `release` (or `flush`), blocks are kept and then sent by one
-    system call.
+    system call. It is a file as `io.BufferedIOBase` describes one, without inheriting
+    from it: one is made for each connection, and an `io` object is dear to make and drop.
     """
+
+    closed = False
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
         self._held: list[bytes] | None = None
 
+    def readable(self) -> bool:
+        """Return false."""
+        return False
+
+    def seekable(self) -> bool:
+        """Return false."""
+        return False
+
     def writable(self) -> bool:
         """Return true."""
         return True
+
+    def isatty(self) -> bool:
+        """Return false."""
+        return False
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self._sock.fileno()  # type: ignore[no-any-return]
 
     def write(self, data: Any) -> int:
-        """Send all the bytes, or keep them while blocks are held; return their number."""
+        """Send all the bytes, or keep them while blocks are held; return their number.
+
+        Raises:
+            ValueError: the file is closed.
+
+        """
+        if self.closed:
+            raise ValueError("write to closed file")
         if self._held is None:
             self._sock.sendall(data)
         else:
             self._held.append(data if type(data) is bytes else bytes(data))
         return len(data) if type(data) is bytes else memoryview(data).nbytes
 
+    def writelines(self, lines: Iterable[Any]) -> None:
+        """Write blocks of bytes one after another."""
+        for line in lines:
+            self.write(line)
+
     def flush(self) -> None:
         """Send what is held."""
-        self.release()
+        if self._held is not None:
+            self.release()
+
+    def close(self) -> None:
+        """Send what is held; the socket stays open."""
+        self.flush()
+        self.closed = True
+
+    def __enter__(self) -> ConnectionWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def holds(self) -> bool:
@@ -79,7 +118,7 @@ class ConnectionWriter(io.BufferedIOBase):
 
     def _send(self, blocks: list[bytes]) -> None:
         if len(blocks[-1]) > _COPIED_AT_MOST:
-            head, tail = b"".join(blocks[:-1]), blocks[-1]
+            head, tail = b"".join(blocks[:-1]), memoryview(blocks[-1])
             try:
                 sent = self._sock.sendmsg([head, tail])
             except (AttributeError, NotImplementedError):  # Windows, stand-ins; TLS
@@ -87,7 +126,7 @@ class ConnectionWriter(io.BufferedIOBase):
             else:
                 if sent < len(head):
                     self._sock.sendall(head[sent:])
-                tail = memoryview(tail)[max(sent - len(head), 0) :]
+                tail = tail[max(sent - len(head), 0) :]
             self._sock.sendall(tail)
         else:
             self._sock.sendall(b"".join(blocks))
@@ -111,6 +150,9 @@ def linger(connection: Any) -> None:
             left -= received
     except (OSError, AttributeError):
         pass  # it is gone; or nothing came for a while; or it is a stand-in
+
+
+io.BufferedIOBase.register(ConnectionWriter)
 
 
 class BodyReader:

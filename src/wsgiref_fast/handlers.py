@@ -7,6 +7,7 @@ import sys
 import time
 
 from ._grammar import NAME_CONTROLS
+from ._pure.response import serialize_head
 from ._streams import ConnectionWriter
 from .headers import Headers
 from .util import FileWrapper, guess_scheme, is_hop_by_hop
@@ -207,7 +208,7 @@ class BaseHandler(_Runner):
             if not self.result_is_file() or self._is_bodyless() or not self.sendfile():
                 for data in self.result:
                     self.write(data)
-                    if self._is_bodyless():
+                    if self._request_method == "HEAD":
                         break
                 self.finish_content()
         except:
@@ -270,8 +271,9 @@ class BaseHandler(_Runner):
         status = self._convert_string_type(status, "Status")
         self._validate_status(status)
         for name, value in headers:
-            name = self._convert_string_type(name, "Header name")
-            value = self._convert_string_type(value, "Header value")
+            if type(name) is not str or type(value) is not str:
+                name = self._convert_string_type(name, "Header name")
+                value = self._convert_string_type(value, "Header value")
             if is_hop_by_hop(name):
                 raise AssertionError(f"Hop-by-hop header, '{name}: {value}', not allowed")
         return self.write
@@ -359,8 +361,11 @@ class BaseHandler(_Runner):
         self.cleanup_headers()
         self.headers_sent = True
         if not self.origin_server or self.client_is_modern():
-            self.send_preamble()
-            self._write(bytes(self.headers))
+            self._send_head()
+
+    def _send_head(self) -> None:
+        self.send_preamble()
+        self._write(bytes(self.headers))
 
     def result_is_file(self) -> bool:
         """Tell whether the application answered with its ``wsgi.file_wrapper``."""
@@ -422,6 +427,9 @@ class BaseHandler(_Runner):
         raise NotImplementedError
 
 
+_SEND_PREAMBLE = BaseHandler.send_preamble  # to tell whether somebody has another
+
+
 class SimpleHandler(BaseHandler):
     """A `BaseHandler` that gets its streams and its environ as arguments.
 
@@ -469,6 +477,21 @@ class SimpleHandler(BaseHandler):
     def send_headers(self) -> None:
         """Complete the headers and send them, in one piece."""
         self._send_together(super().send_headers)
+
+    def _send_head(self) -> None:
+        # Nobody can tell how many pieces a connection of our own is given.
+        if (
+            type(self.stdout) is ConnectionWriter
+            and type(self.headers) is Headers
+            and self.origin_server
+            and type(self).send_preamble is _SEND_PREAMBLE
+            and "send_preamble" not in self.__dict__
+        ):
+            headers = self.headers._headers
+            date, server = _current_date(), self.server_software
+            self._write(serialize_head(self.http_version, self.status, headers, date, server))
+        else:
+            super()._send_head()
 
     def _send_together(self, step: Callable[..., None], *args: bytes) -> None:
         """Take a step whose writes to a connection of our own leave by one system call.

@@ -75,6 +75,29 @@ class Headers(_Mapping):
     # Subclasses override the conversion with one argument, as it was before 3.14; and
     # what it lets through is checked all the same.
 
+    def _key(self, name: Any) -> str:
+        """Return a name as names are compared."""
+        key = name.lower()
+        if (
+            type(key) is str
+            and key.isprintable()
+            and type(self)._convert_string_type is _CONVERT
+        ):
+            return key
+        return self._name(key)
+
+    def _field(self, name: Any, value: Any) -> tuple[str, str]:
+        """Return name and value where they can stand in the list."""
+        if (
+            type(name) is type(value) is str
+            and name.isprintable()
+            and value.isprintable()
+            and type(self)._convert_string_type is _CONVERT
+        ):
+            return name, value
+        name = self._name(name)
+        return name, self._value(value, name)
+
     def _name(self, name: Any) -> str:
         name = self._convert_string_type(name)
         check_name(name)
@@ -91,15 +114,14 @@ class Headers(_Mapping):
 
     def __setitem__(self, name: str, val: str) -> None:
         """Replace all headers of that name by one, at the end of the list."""
-        self._name(name.lower())
-        # Both are checked before anything is lost.
-        field = self._name(name), self._value(val, name)
+        self._key(name)
+        field = self._field(name, val)  # checked before anything is lost
         del self[name]
         self._headers.append(field)
 
     def __delitem__(self, name: str) -> None:
         """Remove all headers of that name, if there are any."""
-        key = self._name(name.lower())
+        key = self._key(name)
         self._headers[:] = [field for field in self._headers if field[0].lower() != key]
 
     def __getitem__(self, name: str) -> str | None:
@@ -112,12 +134,12 @@ class Headers(_Mapping):
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of that name in the list's order; an empty list for none."""
-        key = self._name(name.lower())
+        key = self._key(name)
         return [value for other, value in self._headers if other.lower() == key]
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of that name, or `default`."""
-        key = self._name(name.lower())
+        key = self._key(name)
         for other, value in self._headers:
             if other.lower() == key:
                 return value
@@ -148,12 +170,11 @@ class Headers(_Mapping):
 
         Raises:
             UnicodeEncodeError: a name or a value is not Latin-1.
-            ValueError: a control character came into the list behind this object's back.
+            ValueError: a control character has come into the list since it was checked.
 
         """
         if type(self).__str__ is not _STR:
             return str(self).encode("iso-8859-1")
-        _impl.validate_headers(self._headers)
         return _impl.serialize_headers(self._headers)
 
     def setdefault(self, name: str, value: str) -> str:
@@ -161,7 +182,7 @@ class Headers(_Mapping):
         found = self.get(name)
         if found is not None:
             return found
-        self._headers.append((self._name(name), self._value(value, name)))
+        self._headers.append(self._field(name, value))
         return value
 
     def add_header(self, _name: str, _value: str | None, **_params: str | None) -> None:

@@ -48,9 +48,6 @@ _CONCURRENT = (ThreadingMixIn, *_FORKING)
 #: Bytes of a body that an application left unread and that are read to keep a connection.
 _SKIPPED_AT_MOST = 1 << 16
 
-#: Headers that say what becomes of the connection and where the body ends.
-_FRAMING_FIELDS = frozenset({"connection", "content-length", "expect", "transfer-encoding"})
-
 
 class ServerHandler(SimpleHandler):
     """Run the application for one request of a `WSGIRequestHandler`, and log it."""
@@ -67,15 +64,15 @@ class ServerHandler(SimpleHandler):
         """
         super().cleanup_headers()
         handler = getattr(self, "request_handler", None)
-        if "Connection" in self.headers:
-            return
         persists = not getattr(handler, "close_connection", True)
+        if not (persists or self.http_version >= "1.1") or "Connection" in self.headers:
+            return
         if persists and getattr(handler, "_keeps_connection", False):
             persists = "Content-Length" in self.headers or self._is_bodyless()
             handler.close_connection = not persists
             if persists and handler.request_version == "HTTP/1.0":
                 self.headers["Connection"] = "keep-alive"
-        if not persists and self.http_version >= "1.1":
+        if not persists:
             self.headers["Connection"] = "close"
 
     def close(self) -> None:
@@ -85,7 +82,9 @@ class ServerHandler(SimpleHandler):
             status = self.status.split(" ", 1)[0] if self.status else "-"
             self.request_handler.log_request(status, self.bytes_sent)
             if isinstance(self.request_handler, WSGIRequestHandler):
-                self.request_handler._finish_request(self._is_cut())
+                self.request_handler._finish_request(
+                    self.request_handler.close_connection or self._is_cut()
+                )
         finally:
             super().close()
 
@@ -408,6 +407,7 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
 
     # The header fields of the current request, if our own parser read them.
     _fields: _request.Fields | None = None
+    _framing: _request.Framing
     # Its body; while that is read it stands in the place of the connection's file.
     _body: BodyReader | None = None
     _connection_file: Any = None
@@ -507,10 +507,13 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
             self.requestline, self.command, self.path, self.request_version = line
             self.close_connection = True
             section = self._read_section()
-            self._fields = _request.parse_fields(section)
-            if self._fields is None:
+            parsed = _request.parse_fields(section)
+            if parsed is None:
                 return self._parse_with_library(section, odd=True)
-            return self._heed_fields(self._fields, parsed_by_library=False)
+            self._fields, self._framing = parsed
+            if self.protocol_version >= "HTTP/1.1":
+                self._heed_connection(self._framing.get("connection", []))
+            return self._take_body(self._framing, may_expect=True)
         except _request.BadRequest as error:
             self._refuse(error.status, str(error))
         except TimeoutError:
@@ -554,39 +557,10 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
             self.headers = self.MessageClass()  # HTTP/0.9, since 3.14.4
         if odd:
             self.close_connection = True
-        return self._heed_fields(self.headers.items(), parsed_by_library=True)
-
-    def _heed_fields(self, fields: Any, parsed_by_library: bool) -> bool:
-        """Do what the header fields say of connection and body.
-
-        Raises:
-            BadRequest: the body's end is not clear.
-
-        """
-        found: dict[str, list[str]] = {}
-        for name, value in fields:
-            key = name.lower()
-            if key in _FRAMING_FIELDS:
-                found.setdefault(key, []).append(value)
-        length = chunked = None
-        if found:
-            length = _request.parse_content_length(found.get("content-length", []))
-            chunked = _request.is_chunked(
-                found.get("transfer-encoding", []), self.request_version
-            )
-            if chunked and length is not None:
-                raise _request.BadRequest(400, "Both Content-Length and Transfer-Encoding")
-        if not parsed_by_library:
-            self._heed_connection(found.get("connection", []))
-            if "expect" in found and not self._heed_expect(found["expect"][0]):
-                return False
-        self._take_body(length or 0, bool(chunked))
-        return True
+        return self._take_body(_request.find_framing(self.headers.items()), may_expect=False)
 
     def _heed_connection(self, values: list[str]) -> None:
         """Set `close_connection` as version and ``Connection`` say (RFC 9112 section 9.3)."""
-        if self.protocol_version < "HTTP/1.1":
-            return
         options = {option.strip(" \t").lower() for option in ",".join(values).split(",")}
         persists = self.request_version != "HTTP/1.0" or "keep-alive" in options
         self.close_connection = "close" in options or not persists
@@ -601,8 +575,24 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
             return True
         return self.handle_expect_100()
 
-    def _take_body(self, length: int, chunked: bool) -> None:
-        """Let `rfile` be the request's body until the request is finished."""
+    def _take_body(self, framing: _request.Framing, may_expect: bool) -> bool:
+        """Let `rfile` be the request's body until the request is finished.
+
+        Returns false where the client's expectation was refused.
+
+        Raises:
+            BadRequest: the body's end is not clear, or a chunked body malformed.
+
+        """
+        length, chunked = 0, False
+        if "content-length" in framing:
+            length = _request.parse_content_length(framing["content-length"])
+        if "transfer-encoding" in framing:
+            chunked = _request.is_chunked(framing["transfer-encoding"], self.request_version)
+            if "content-length" in framing:
+                raise _request.BadRequest(400, "Both Content-Length and Transfer-Encoding")
+        if may_expect and "expect" in framing and not self._heed_expect(framing["expect"][0]):
+            return False
         connection_file = self._connection_file = self.rfile
         source: Any = connection_file
         if chunked:
@@ -610,7 +600,9 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
 
             source, length = read_chunked(connection_file, self.max_chunked_body)
             self._chunked_length = length
-        self._body = self.rfile = BodyReader(source, length, connection_file)  # type: ignore[assignment]
+        self._body = BodyReader(source, length, connection_file)
+        self.rfile = self._body  # type: ignore[assignment]
+        return True
 
     _chunked_length: int | None = None
 
@@ -630,23 +622,24 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, reason: str) -> None:
         """Send an error, and log it by one line."""
-        self._is_refused = True
+        self.log_request = _ignore  # type: ignore[method-assign]
         try:
             self.send_error(status, reason)
         finally:
-            self._is_refused = False
-
-    _is_refused = False
+            del self.log_request
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Send and log an error; the connection closes, once the client has it."""
         self._lingers = True
         super().send_error(code, message, explain)
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log an answered request."""
-        if not self._is_refused:
-            super().log_request(code, size)
+    def log_date_time_string(self) -> str:
+        """Return the time as log lines have it; made once a second."""
+        global _log_time
+        now = int(time.time())
+        if _log_time[0] != now:
+            _log_time = now, super().log_date_time_string()
+        return _log_time[1]
 
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""
@@ -671,7 +664,8 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
     def _add_fields(self, environ: WSGIEnvironment) -> None:
         fields = self._fields
         if fields is not None and "headers" not in self.__dict__:
-            content_type, length = _environ.find_entity(fields)
+            content_type = self._framing.get("content-type", ["text/plain"])[0]
+            length = self._framing.get("content-length", [None])[0]
         else:  # somebody has looked at the message, and may have changed it
             fields = list(self.headers.items())
             content_type = self.headers.get("content-type")
@@ -686,6 +680,13 @@ class WSGIRequestHandler(BaseHTTPRequestHandler):
     def get_stderr(self) -> Any:
         """Return ``wsgi.errors``."""
         return sys.stderr
+
+
+_log_time = (0, "")
+
+
+def _ignore(*_: object) -> None:
+    """Take the place of a method that is not to be called."""
 
 
 class _Replay:

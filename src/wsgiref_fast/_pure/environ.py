@@ -59,19 +59,3 @@ def add_fields(
             environ[key] += separator + value.strip()
         else:
             environ[key] = value.strip()
-
-
-def find_entity(fields: Iterable[tuple[str, str]]) -> tuple[str, str | None]:
-    """Return the first Content-Type, by default text/plain, and the first Content-Length."""
-    content_type = length = None
-    for name, value in fields:
-        if len(name) in _ENTITY_NAMES:
-            name = name.lower()
-            if name == "content-type" and content_type is None:
-                content_type = value
-            elif name == "content-length" and length is None:
-                length = value
-    return "text/plain" if content_type is None else content_type, length
-
-
-_ENTITY_NAMES = {len("content-type"), len("content-length")}

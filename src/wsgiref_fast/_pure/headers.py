@@ -20,8 +20,9 @@ def validate_headers(headers: list[tuple[str, str]]) -> None:
         if type(name) is not str or type(value) is not str:
             check_type(name)
             check_type(value)
-        check_name(name)
-        check_value(value, name)
+        if not (name.isprintable() and value.isprintable()):
+            check_name(name)
+            check_value(value, name)
 
 
 def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
@@ -29,9 +30,12 @@ def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
 
     Raises:
         UnicodeEncodeError: a name or a value is not Latin-1.
+        ValueError: a name or a value holds a control character, as for `validate_headers`.
 
     """
     lines = ["%s: %s" % field for field in headers]  # noqa: UP031 - the original's errors
+    if not "".join(lines).isprintable():
+        validate_headers(headers)
     return "\r\n".join([*lines, "", ""]).encode("iso-8859-1")
 
 

@@ -6,10 +6,13 @@ asks the standard library's own parser.
 
 from __future__ import annotations
 
-from .._grammar import MAX_HEADER_LINES, MAX_LENGTH_DIGITS
+from .._grammar import COMMON_FIELDS, FRAMING_FIELDS, MAX_HEADER_LINES, MAX_LENGTH_DIGITS
 
 #: A request's header section: names and values in the order of the wire.
 Fields = list[tuple[str, str]]
+
+#: Of `FRAMING_FIELDS` those that a request has: lower-case names, values in their order.
+Framing = dict[str, list[str]]
 
 
 _VERSIONS = frozenset(f"HTTP/1.{minor}" for minor in range(10))
@@ -40,30 +43,57 @@ def parse_request_line(line: bytes) -> tuple[str, str, str, str] | None:
     return text, method, target, version
 
 
-def parse_fields(section: bytes) -> Fields | None:
-    """Return the fields of a header section with the empty line that ends it, or `None`.
+def parse_fields(section: bytes) -> tuple[Fields, Framing] | None:
+    """Return a header section's fields and the values of those that frame it, or `None`.
 
-    Plain is: lines that all end in CRLF, or all in LF; on each a name of printable ASCII, a
-    colon and a value; fewer of them than any `http.client` has as its limit.
+    Plain is: lines that all end in CRLF, or all in LF, and an empty last one; on each a
+    name of printable ASCII, a colon and a value; fewer of them than any `http.client` has
+    as its limit.
     """
     text = section.decode("iso-8859-1")
-    breaks = text.count("\n")
-    returns = text.count("\r")
-    if returns == 0:
-        lines = text.split("\n")
-    elif returns == breaks == text.count("\r\n"):
-        lines = text.split("\r\n")
-    else:
-        return None
-    if breaks >= MAX_HEADER_LINES or len(lines) < 2 or lines.pop() or lines.pop():
-        return None
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not (colon and name and name.isascii() and name.isprintable()) or " " in name:
+    lines = text.split("\r\n")
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+        if "\r" in text:
             return None
-        fields.append((name, value.lstrip(" \t")))
-    return fields
+        lines = text.split("\n")
+    # One empty line is the section's end, what follows it another.
+    if not 2 <= len(lines) <= MAX_HEADER_LINES or lines.pop() or lines.pop():
+        return None
+    try:
+        fields = [(name, value.lstrip(" \t")) for name, value in [x.split(":", 1) for x in lines]]
+    except ValueError:  # no colon
+        return None
+    framing: Framing = {}
+    for name, value in fields:
+        role = _ROLES.get(name, "")
+        if role is None:
+            continue
+        if not role:
+            if not (name and name.isascii() and name.isprintable()) or " " in name:
+                return None
+            role = name.lower()
+            if role not in FRAMING_FIELDS:
+                continue
+        framing.setdefault(role, []).append(value)
+    return fields, framing
+
+
+def find_framing(fields: Fields) -> Framing:
+    """Return the values of those fields that say where a body ends, and what it is."""
+    framing: Framing = {}
+    for name, value in fields:
+        role = name.lower()
+        if role in FRAMING_FIELDS:
+            framing.setdefault(role, []).append(value)
+    return framing
+
+
+# Names in the spellings that are common, and what each is to the framing, if anything.
+_ROLES = {
+    spelling: name.lower() if name.lower() in FRAMING_FIELDS else None
+    for name in COMMON_FIELDS
+    for spelling in (name, name.lower())
+}
 
 
 def check_section(section: bytes) -> None:
@@ -83,8 +113,8 @@ def check_section(section: bytes) -> None:
             raise BadRequest(400, "White space before the colon of a header")
 
 
-def parse_content_length(values: list[str]) -> int | None:
-    """Return what all Content-Length fields of a request say, `None` without one.
+def parse_content_length(values: list[str]) -> int:
+    """Return what all Content-Length fields of a request say.
 
     A list of equal values is one value (RFC 9110 section 8.6).
 
@@ -92,8 +122,6 @@ def parse_content_length(values: list[str]) -> int | None:
         BadRequest: they differ, or one is anything but digits, or larger than any file.
 
     """
-    if not values:
-        return None
     lengths = {part.strip(" \t") for part in ",".join(values).split(",")}
     length = lengths.pop()
     if lengths or not (length.isascii() and length.isdigit()):
@@ -111,8 +139,6 @@ def is_chunked(values: list[str], version: str) -> bool:
             RFC 9112 sections 6.1 and 7.1).
 
     """
-    if not values:
-        return False
     codings = [part.strip(" \t").lower() for part in ",".join(values).split(",")]
     if codings == ["chunked"] and version >= "HTTP/1.1":
         return True

@@ -1,0 +1,33 @@
+"""The head of a response: status line, ``Date``, ``Server`` and the application's headers."""
+
+from __future__ import annotations
+
+from .headers import validate_headers
+
+
+def serialize_head(
+    version: str, status: str, headers: list[tuple[str, str]], date: str, server: str | None
+) -> bytes:
+    """Return a response's head, with the empty line that ends it.
+
+    Args:
+        version: of HTTP, such as ``1.1``.
+        status: three digits, a space and a reason.
+        headers: the header list; a ``Date`` or ``Server`` in it stands alone.
+        date: what ``Date`` says otherwise.
+        server: what ``Server`` says otherwise; empty or `None` for no such header.
+
+    Raises:
+        UnicodeEncodeError: something is not Latin-1.
+        ValueError: a header holds a control character.
+
+    """
+    names = {name.lower() for name, _ in headers}
+    lines = [f"{name}: {value}" for name, value in headers]
+    if not "".join(lines).isprintable():
+        validate_headers(headers)
+    if server and "server" not in names:
+        lines.insert(0, f"Server: {server}")
+    if "date" not in names:
+        lines.insert(0, f"Date: {date}")
+    return "\r\n".join([f"HTTP/{version} {status}", *lines, "", ""]).encode("iso-8859-1")
