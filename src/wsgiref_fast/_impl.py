@@ -8,14 +8,13 @@ Callers reach a kernel through this module at each call (``_impl.serialize_heade
 from __future__ import annotations
 
 import os
-from importlib import import_module
+import sys
 
 from ._pure import headers as _pure_headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Literal
+    from typing import Any, Literal
 
 #: Each kernel module and the functions of it that have a twin.
 KERNELS = {"headers": ("validate_headers", "serialize_headers")}
@@ -35,15 +34,16 @@ def use(implementation: Literal["pure", "compiled"]) -> None:
     """
     global IMPLEMENTATION
     home = "_pure" if implementation == "pure" else "_speedups"
-    modules = {name: _load(f"{__package__}.{home}.{name}") for name in KERNELS}
+    modules = {name: _import(f"{__package__}.{home}.{name}") for name in KERNELS}
     for name, functions in KERNELS.items():
         for function in functions:
             globals()[function] = getattr(modules[name], function)
     IMPLEMENTATION = implementation
 
 
-def _load(name: str) -> ModuleType:
-    return import_module(name)
+def _import(name: str) -> Any:
+    __import__(name)  # importlib, at every start, costs more than the kernel
+    return sys.modules[name]
 
 
 def _choose(wish: str) -> None:

@@ -7,11 +7,9 @@ import selectors
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 
@@ -50,15 +48,15 @@ class Waiting:
         if threading.get_ident() != self._waiter:
             self.wake()
 
-    @contextmanager
-    def listening(self, listener: Any) -> Iterator[None]:
+    def listen(self, listener: Any) -> None:
         """Have `wait` tell of new connections too, to an object with a ``fileno()``."""
-        self._listener = listener
         self._selector.register(listener, selectors.EVENT_READ, listener)
-        try:
-            yield
-        finally:
-            self._selector.unregister(listener)
+        self._listener = listener
+
+    def stop_listening(self) -> None:
+        """Take back `listen`."""
+        self._selector.unregister(self._listener)
+        self._listener = None
 
     def wait(self, timeout: float | None) -> tuple[bool, list[tuple[Any, Any]]]:
         """Wait for bytes, a new connection, `wake` or the end of `timeout` seconds.

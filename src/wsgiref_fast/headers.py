@@ -208,20 +208,20 @@ _CONVERT = Headers._convert_string_type
 _STR = Headers.__str__
 
 
+# Patterns of the original, for who imports them; compiled then, as nothing here uses them.
+_PATTERNS = {
+    "tspecials": r'[ \(\)<>@,;:\\"/\[\]\?=]',
+    "_name_disallowed_re": r"[\x00-\x1f\x7f]",
+    "_value_disallowed_re": r"[\x00-\x08\x0a-\x1f\x7f]",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Make the regular expressions of the original when somebody asks for one."""
+    """Make a pattern of the original, or its module `re`, when somebody asks for one."""
+    if name not in _PATTERNS and name != "re":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import re
 
-    patterns = {
-        "tspecials": "[" + re.escape(_TSPECIALS) + "]",
-        "_name_disallowed_re": r"[\x00-\x1f\x7f]",
-        "_value_disallowed_re": r"[\x00-\x08\x0a-\x1f\x7f]",
-    }
-    if name == "re":
-        value: Any = re
-    elif name in patterns:
-        value = re.compile(patterns[name])
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: Any = re if name == "re" else re.compile(_PATTERNS[name])
     globals()[name] = value
     return value

@@ -190,22 +190,23 @@ class WSGIServer(HTTPServer):
         """
         self._BaseServer__is_shut_down.clear()
         waiting = self._start_waiting()
+        waiting.listen(self)
         self._kept = {}
         try:
-            with waiting.listening(self):
-                while not self._BaseServer__shutdown_request:
-                    knock, ready = waiting.wait(poll_interval)
-                    if self._BaseServer__shutdown_request:
-                        self._wait_again(ready)
-                        break
-                    if knock:
-                        self._handle_request_noblock()
-                    for request, client_address in ready:
-                        self._serve(request, client_address)
-                    self._close_late()
-                    self.service_actions()
+            while not self._BaseServer__shutdown_request:
+                knock, ready = waiting.wait(poll_interval)
+                if self._BaseServer__shutdown_request:
+                    self._wait_again(ready)
+                    break
+                if knock:
+                    self._handle_request_noblock()
+                for request, client_address in ready:
+                    self._serve(request, client_address)
+                self._close_late()
+                self.service_actions()
         finally:
             self._kept = None
+            waiting.stop_listening()
             self._BaseServer__shutdown_request = False
             self._BaseServer__is_shut_down.set()
 
@@ -221,21 +222,26 @@ class WSGIServer(HTTPServer):
         bounds = [t for t in (self.socket.gettimeout(), self.timeout) if t is not None]
         deadline = time.monotonic() + min(bounds) if bounds else None
         waiting = self._start_waiting()
-        with waiting.listening(self):
-            while True:
-                left = None if deadline is None else max(deadline - time.monotonic(), 0)
-                knock, ready = waiting.wait(left)
-                self._close_late()
-                if ready:
-                    (request, client_address), *others = ready
-                    self._wait_again(others)
-                    self._serve(request, client_address)
-                    return
-                if knock and self._handle_request_noblock() is not _SILENT:  # type: ignore[func-returns-value]
-                    return
+        waiting.listen(self)
+        try:
+            while not self._handle_next(waiting, deadline):
                 if deadline is not None and time.monotonic() >= deadline:
                     self.handle_timeout()
-                    return
+                    break
+        finally:
+            waiting.stop_listening()
+
+    def _handle_next(self, waiting: Waiting, deadline: float | None) -> bool:
+        """Wait for something to do, and do it; tell whether a request was served."""
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        knock, ready = waiting.wait(left)
+        self._close_late()
+        if ready:
+            (request, client_address), *others = ready
+            self._wait_again(others)
+            self._serve(request, client_address)
+            return True
+        return knock and self._handle_request_noblock() is not _SILENT  # type: ignore[func-returns-value]
 
     def _handle_request_noblock(self) -> Any:
         """Accept a connection; serve it, or let it wait until it has bytes."""

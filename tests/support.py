@@ -1,0 +1,99 @@
+"""Servers, connections and applications for tests: real sockets, and a stand-in for one."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wsgiref_fast.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+#: Seconds after which a test that waits has failed.
+PATIENCE = 20.0
+
+Application = Callable[..., Any]
+
+
+class QuietHandler(WSGIRequestHandler):
+    """A request handler that keeps its log lines in the server's ``log`` list."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log: list[str] = self.server.__dict__.setdefault("log", [])
+        log.append(format % args)
+
+
+@contextmanager
+def serving(
+    app: Application,
+    server_class: type[WSGIServer] = WSGIServer,
+    handler_class: type[WSGIRequestHandler] = QuietHandler,
+    host: str = "127.0.0.1",
+) -> Iterator[WSGIServer]:
+    """Run a server's ``serve_forever()`` in a thread; it has a ``log`` list of lines."""
+    server = make_server(host, 0, app, server_class, handler_class)
+    server.__dict__.setdefault("log", [])
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(PATIENCE)
+        server.server_close()
+    assert not thread.is_alive()
+
+
+@contextmanager
+def connected(server: WSGIServer) -> Iterator[socket.socket]:
+    """Open a connection to a server."""
+    with socket.create_connection(server.server_address[:2], PATIENCE) as connection:
+        yield connection
+
+
+def receive_all(connection: socket.socket) -> bytes:
+    """Read until the peer has closed."""
+    blocks = []
+    while block := connection.recv(65536):
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def exchange(server: WSGIServer, request: bytes) -> bytes:
+    """Send bytes on a connection of their own; return all that comes back."""
+    with connected(server) as connection:
+        connection.sendall(request)
+        return receive_all(connection)
+
+
+def split_response(response: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Split one response into status line, headers and body."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    status, *lines = head.decode("iso-8859-1").split("\r\n")
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(": ")
+        headers.append((name, value))
+    return status, headers, body
+
+
+class StubSocket:
+    """A request with ``makefile`` and ``sendall`` alone, as test suites pass to handlers."""
+
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.sent: list[bytes] = []
+
+    def makefile(self, mode: str, bufsize: int = -1) -> io.BufferedReader:
+        return io.BufferedReader(io.BytesIO(self.request))  # type: ignore[arg-type]
+
+    def sendall(self, data: bytes) -> None:
+        self.sent.append(bytes(data))
+
+
+def hello_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """Answer with a fixed page."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello, world!"]
