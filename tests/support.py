@@ -49,7 +49,8 @@ def serving(
 @contextmanager
 def connected(server: WSGIServer) -> Iterator[socket.socket]:
     """Open a connection to a server."""
-    with socket.create_connection(server.server_address[:2], PATIENCE) as connection:
+    address: Any = server.server_address
+    with socket.create_connection(address[:2], PATIENCE) as connection:
         yield connection
 
 
@@ -87,7 +88,7 @@ class StubSocket:
         self.sent: list[bytes] = []
 
     def makefile(self, mode: str, bufsize: int = -1) -> io.BufferedReader:
-        return io.BufferedReader(io.BytesIO(self.request))  # type: ignore[arg-type]
+        return io.BufferedReader(io.BytesIO(self.request))
 
     def sendall(self, data: bytes) -> None:
         self.sent.append(bytes(data))

@@ -106,8 +106,7 @@ def _link(ours: ModuleType, original: ModuleType) -> None:
         if not _is_ours(value) or getattr(counterpart, "__module__", "") != original.__name__:
             continue
         if isinstance(value, type) and isinstance(counterpart, type) and not _is_protocol(value):
-            # A base that is no class of the interface stands where the original belongs.
-            kept = tuple(base for base in value.__bases__ if _is_linked(base))
+            kept = tuple(base for base in value.__bases__ if _stays(base))
             _set(value, "__bases__", (*kept, counterpart))
         # Where a pickle, or a warning filter, looks for it.
         _set(value, "__module__", original.__name__)
@@ -117,8 +116,10 @@ def _is_ours(value: Any) -> bool:
     return str(getattr(value, "__module__", "")).partition(".")[0] == __package__
 
 
-def _is_linked(base: type) -> bool:
-    return str(base.__module__).startswith("wsgiref.")
+def _stays(base: type) -> bool:
+    """Tell whether a base is ours; a private or foreign one stands where the original belongs."""
+    is_ours = _is_ours(base) or base.__module__.startswith("wsgiref.")
+    return is_ours and not base.__name__.startswith("_")
 
 
 def _is_protocol(value: type) -> bool:

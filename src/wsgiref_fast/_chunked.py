@@ -26,7 +26,8 @@ def read_chunked(stream: Any, limit: int) -> tuple[SpooledTemporaryFile[bytes], 
         BadRequest: it is malformed or ends early (400), or has more than `limit` bytes (413).
 
     """
-    body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)
+    # The caller's to close; here where it is not handed over.
+    body: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
     try:
         length = 0
         while size := _read_size(stream):

@@ -1,6 +1,4 @@
-"""The two sides of a connection as files: what a request's body is read from, what a
-response is written to.
-"""
+"""A connection's two sides as files: a request's body to read, a response to write."""
 
 from __future__ import annotations
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import os as os
 import sys
 import time
 
 from ._grammar import NAME_CONTROLS
-from ._pure.response import serialize_head
+from ._process_environ import _is_request as _is_request
+from ._process_environ import _needs_transcode as _needs_transcode
+from ._process_environ import read_environ
+from ._pure.response import _monthname as _monthname
+from ._pure.response import _weekdayname as _weekdayname
+from ._pure.response import format_date_time, serialize_head
 from ._streams import ConnectionWriter
 from .headers import Headers
 from .util import FileWrapper, guess_scheme, is_hop_by_hop
@@ -31,21 +36,6 @@ __all__ = [
     "read_environ",
 ]
 
-# HTTP dates are English in every locale (RFC 9110 section 5.6.7).
-_weekdayname = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-_monthname = [None, "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]  # fmt: skip
-
-
-def format_date_time(timestamp: float | None) -> str:
-    """Return seconds since the epoch (`None`: now) as an HTTP date (RFC 9110 5.6.7)."""
-    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(timestamp)
-    return (
-        f"{_weekdayname[weekday]}, {day:02d} {_monthname[month]} {year:4d} "
-        f"{hour:02d}:{minute:02d}:{second:02d} GMT"
-    )
-
-
 _date: tuple[int, object, str] = (0, None, "")
 
 
@@ -64,48 +54,6 @@ def _current_date() -> str:
 def _forbids_body(status: str | None) -> bool:
     """Tell whether a status allows no body and no length (RFC 9110 sections 8.6, 15)."""
     return status is not None and (status[:1] == "1" or status[:3] in ("204", "304"))
-
-
-_is_request = frozenset(
-    {
-        "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "AUTH_TYPE",
-        "CONTENT_TYPE", "CONTENT_LENGTH", "HTTPS", "REMOTE_USER", "REMOTE_IDENT",
-    }
-).__contains__  # fmt: skip
-
-
-def _needs_transcode(k: str) -> bool:
-    """Tell whether a variable comes out of the HTTP request, and so was decoded."""
-    while k.startswith("REDIRECT_"):
-        k = k.removeprefix("REDIRECT_")
-    return _is_request(k) or k.startswith(("HTTP_", "SSL_"))
-
-
-def read_environ() -> dict[str, str]:
-    """Return `os.environ` with the request's variables as PEP 3333's "bytes in str".
-
-    Their bytes are got back from the text that the operating system's interface made of
-    them, and decoded as Latin-1.
-    """
-    transcode = _transcoder()
-    return {k: transcode(v) if _needs_transcode(k) else v for k, v in os.environ.items()}
-
-
-def _transcoder() -> Callable[[str], str]:
-    """Choose how the bytes of a request's variable are got back from its text."""
-    encoding, errors = sys.getfilesystemencoding(), "surrogateescape"
-    if sys.platform == "win32":
-        # The environment is text there: what it was made from depends on the server.
-        software = os.environ.get("SERVER_SOFTWARE", "").lower()
-        if software.startswith("apache/"):
-            return str  # mod_cgi wrote each byte as one character
-        if software.startswith("microsoft-iis/") or (
-            software.startswith("simplehttp/") and "python/3" in software
-        ):
-            encoding, errors = "utf-8", "strict"
-        else:
-            errors = "replace"
-    return lambda text: text.encode(encoding, errors).decode("iso-8859-1")
 
 
 class _Runner:
@@ -154,7 +102,7 @@ class BaseHandler(_Runner):
     headers_sent = False
     headers: Any = None
     bytes_sent = 0
-    environ: WSGIEnvironment
+    environ: Any  # a WSGIEnvironment while a request runs, else None
 
     def run(self, application: WSGIApplication) -> None:
         """Run the application and send what it answers.
@@ -179,7 +127,8 @@ class BaseHandler(_Runner):
 
     def setup_environ(self) -> None:
         """Make `environ`: the process's variables, the request's and the ``wsgi.*`` ones."""
-        env = self.environ = self.os_environ.copy()
+        env: WSGIEnvironment = dict(self.os_environ)
+        self.environ = env
         self.add_cgi_vars()
         env["wsgi.input"] = self.get_stdin()
         env["wsgi.errors"] = self.get_stderr()
@@ -249,13 +198,14 @@ class BaseHandler(_Runner):
     ) -> Callable[[bytes], object]:
         """Take status and headers of the response: PEP 3333's ``start_response()``.
 
+        With `exc_info` and the headers already sent, the exception in it is raised.
+
         Raises:
             AssertionError: called again without `exc_info`; a wrong type; a status that
                 is not three digits, a space and a reason; a hop-by-hop header.
             ValueError: a control character in the status or in a header.
             TypeError: `headers` is not a list.
 
-        With `exc_info` and the headers already sent, the exception in it is raised.
         """
         if exc_info:
             try:
@@ -352,7 +302,7 @@ class BaseHandler(_Runner):
             if hasattr(self.result, "close"):
                 self.result.close()
         finally:
-            self.result = self.headers = self.status = self.environ = None  # type: ignore[assignment]
+            self.result = self.headers = self.status = self.environ = None
             self.bytes_sent = 0
             self.headers_sent = False
 
@@ -401,7 +351,7 @@ class BaseHandler(_Runner):
         It says nothing of the exception, which is in `sys.exc_info`: a page shown to
         anybody is no place for it.
         """
-        start_response(self.error_status, self.error_headers[:], sys.exc_info())  # type: ignore[arg-type]
+        start_response(self.error_status, self.error_headers[:], sys.exc_info())
         return [self.error_body]
 
     # What a gateway must have of its own.
@@ -489,7 +439,8 @@ class SimpleHandler(BaseHandler):
         ):
             headers = self.headers._headers
             date, server = _current_date(), self.server_software
-            self._write(serialize_head(self.http_version, self.status, headers, date, server))
+            status = str(self.status)
+            self._write(serialize_head(self.http_version, status, headers, date, server))
         else:
             super()._send_head()
 

@@ -78,11 +78,7 @@ class Headers(_Mapping):
     def _key(self, name: Any) -> str:
         """Return a name as names are compared."""
         key = name.lower()
-        if (
-            type(key) is str
-            and key.isprintable()
-            and type(self)._convert_string_type is _CONVERT
-        ):
+        if type(key) is str and key.isprintable() and type(self)._convert_string_type is _CONVERT:
             return key
         return self._name(key)
 
@@ -99,14 +95,14 @@ class Headers(_Mapping):
         return name, self._value(value, name)
 
     def _name(self, name: Any) -> str:
-        name = self._convert_string_type(name)
-        check_name(name)
-        return name
+        converted = self._convert_string_type(name)
+        check_name(converted)
+        return converted
 
     def _value(self, value: Any, name: str) -> str:
-        value = self._convert_string_type(value)
-        check_value(value, name)
-        return value
+        converted = self._convert_string_type(value)
+        check_value(converted, name)
+        return converted
 
     def __len__(self) -> int:
         """Return the number of headers, repeated ones counted each."""

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from .headers import validate_headers
+
+# HTTP dates are English in every locale (RFC 9110 section 5.6.7).
+_weekdayname = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+_monthname = [None, "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]  # fmt: skip
+
+
+def format_date_time(timestamp: float | None) -> str:
+    """Return seconds since the epoch (`None`: now) as an HTTP date (RFC 9110 5.6.7)."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(timestamp)
+    return (
+        f"{_weekdayname[weekday]}, {day:02d} {_monthname[month]} {year:4d} "
+        f"{hour:02d}:{minute:02d}:{second:02d} GMT"
+    )
 
 
 def serialize_head(

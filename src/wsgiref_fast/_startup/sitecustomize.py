@@ -19,4 +19,4 @@ if os.environ.get("WSGIREF_FAST_RUN") in sys.orig_argv and importlib.util.find_s
     wsgiref_fast.install()
 
 if importlib.util.find_spec("sitecustomize"):
-    import sitecustomize  # noqa: F401
+    __import__("sitecustomize")

@@ -1,0 +1,272 @@
+"""A request handler that reads requests strictly, and its body no further than it goes."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from http.client import HTTPMessage, parse_headers
+from http.server import BaseHTTPRequestHandler
+
+from ._grammar import MAX_HEADER_LINES, MAX_LINE
+from ._pure import request as _request
+from ._streams import BodyReader, ConnectionWriter, linger
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Bytes of a body that an application left unread and that are read to keep a connection.
+_SKIPPED_AT_MOST = 1 << 16
+
+
+class _LazyMessage:
+    """The ``headers`` of a request handler: made of the parsed fields when asked for."""
+
+    def __get__(self, handler: RequestReader | None, owner: type) -> Any:
+        if handler is None:
+            return self
+        if handler._fields is None:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute 'headers'")
+        message = handler.headers = _make_message(handler._fields)
+        return message
+
+
+def _make_message(fields: _request.Fields) -> HTTPMessage:
+    """Return header fields as the message that `http.client.parse_headers` makes."""
+    message = HTTPMessage()
+    for name, value in fields:
+        message.set_raw(name, value)
+    if message.get_content_maintype() in ("multipart", "message"):
+        # The parser looks for parts in the body, finds none, and notes that down.
+        section = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        return parse_headers(io.BytesIO(f"{section}\r\n".encode("iso-8859-1")))
+    message.set_payload("")
+    return message
+
+
+class RequestReader(BaseHTTPRequestHandler):
+    """Read requests from a connection: line, header section and body.
+
+    What is plain is parsed here; the rest goes to `http.server`, whose answers stand. What
+    two parties may understand differently is refused.
+    """
+
+    #: Set ``TCP_NODELAY``: a response leaves when it is there.
+    disable_nagle_algorithm = True
+    #: The most bytes of a chunked request body; they are kept in memory or in a file.
+    max_chunked_body = 1 << 30
+    headers: Any = _LazyMessage()
+
+    raw_requestline: bytes
+
+    # The header fields of the current request, if our own parser read them.
+    _fields: _request.Fields | None = None
+    _framing: _request.Framing
+    # Its body; while that is read it stands in the place of the connection's file.
+    _body: BodyReader | None = None
+    _connection_file: Any = None
+    _chunked_length: int | None = None
+    # Whether the client may still be sending, so that closing would cost it the answer.
+    _lingers = False
+
+    def setup(self) -> None:
+        """Make `rfile` and `wfile` of the connection."""
+        connection = self.connection = self.request
+        if self.timeout is not None:
+            connection.settimeout(self.timeout)
+        if self.disable_nagle_algorithm:
+            _set_nodelay(connection)
+        self.rfile = connection.makefile("rb", self.rbufsize)
+        if self.wbufsize == 0:
+            self.wfile = ConnectionWriter(connection)  # type: ignore[assignment]
+        else:
+            self.wfile = connection.makefile("wb", self.wbufsize)
+
+    def finish(self) -> None:
+        """Close the files of the connection, once the client has what was sent."""
+        if self._body is not None:
+            self._finish_request(is_cut=True)
+        super().finish()
+        if self._lingers:
+            linger(self.connection)
+
+    def parse_request(self) -> bool:
+        """Parse `raw_requestline` and read the header section; the body is next in `rfile`.
+
+        What is not plain is left to `http.server`. Returns whether there is a request to
+        be answered; if not, an error has been sent.
+        """
+        self.__dict__.pop("headers", None)
+        self._fields = None
+        self._chunked_length = None
+        line = _request.parse_request_line(self.raw_requestline)
+        try:
+            if line is None or self.MessageClass is not HTTPMessage:
+                return self._parse_with_library(b"", odd=line is None)
+            self.requestline, self.command, self.path, self.request_version = line
+            self.close_connection = True
+            section = self._read_section()
+            parsed = _request.parse_fields(section)
+            if parsed is None:
+                return self._parse_with_library(section, odd=True)
+            self._fields, self._framing = parsed
+            if self.protocol_version >= "HTTP/1.1":
+                self._heed_connection(self._framing.get("connection", []))
+            return self._take_body(self._framing, may_expect=True)
+        except _request.BadRequest as error:
+            self._refuse(error.status, str(error))
+        except TimeoutError:
+            self._refuse(408, "Request not received in time")
+        return False
+
+    def _read_section(self) -> bytes:
+        """Read the header section with the empty line that ends it, if there is one."""
+        rfile = self.rfile
+        if type(rfile) is io.BufferedReader:
+            here = rfile.peek()
+            if here.startswith(b"\r\n"):
+                return rfile.read(2)
+            end = here.find(b"\r\n\r\n")
+            # An earlier end, marked by LFs alone, is not for us to pass over.
+            if end > 0 and here.find(b"\n\n", 0, end) < 0 and here.find(b"\n\r\n", 0, end) < 0:
+                return rfile.read(end + 4)
+        lines: list[bytes] = []
+        while len(lines) <= MAX_HEADER_LINES:
+            line = rfile.readline(MAX_LINE + 1)
+            lines.append(line)
+            if len(line) > MAX_LINE or line in (b"\r\n", b"\n", b""):
+                break
+        return b"".join(lines)
+
+    def _parse_with_library(self, section: bytes, odd: bool) -> bool:
+        """Have `http.server` parse the request, after a section that was read already.
+
+        What it takes leniently, another may read differently: an odd request is the
+        connection's last (RFC 9112 section 11.2).
+        """
+        connection_file = self.rfile
+        replay = self.rfile = _Replay(section, connection_file)  # type: ignore[assignment]
+        try:
+            if not super().parse_request():
+                return False
+        finally:
+            self.rfile = connection_file
+        _request.check_section(replay.seen())
+        if not isinstance(self.headers, self.MessageClass):
+            self.headers = self.MessageClass()  # HTTP/0.9, since 3.14.4
+        if odd:
+            self.close_connection = True
+        fields: _request.Fields = list(self.headers.items())
+        return self._take_body(_request.find_framing(fields), may_expect=False)
+
+    def _heed_connection(self, values: list[str]) -> None:
+        """Set `close_connection` as version and ``Connection`` say (RFC 9112 section 9.3)."""
+        options = {option.strip(" \t").lower() for option in ",".join(values).split(",")}
+        persists = self.request_version != "HTTP/1.0" or "keep-alive" in options
+        self.close_connection = "close" in options or not persists
+
+    def _heed_expect(self, value: str) -> bool:
+        """Answer ``Expect: 100-continue``, between parties of HTTP/1.1."""
+        if (
+            value.lower() != "100-continue"
+            or self.protocol_version < "HTTP/1.1"
+            or self.request_version < "HTTP/1.1"
+        ):
+            return True
+        return self.handle_expect_100()
+
+    def _take_body(self, framing: _request.Framing, may_expect: bool) -> bool:
+        """Let `rfile` be the request's body until the request is finished.
+
+        Returns false where the client's expectation was refused.
+
+        Raises:
+            BadRequest: the body's end is not clear, or a chunked body malformed.
+
+        """
+        length, chunked = 0, False
+        if "content-length" in framing:
+            length = _request.parse_content_length(framing["content-length"])
+        if "transfer-encoding" in framing:
+            chunked = _request.is_chunked(framing["transfer-encoding"], self.request_version)
+            if "content-length" in framing:
+                raise _request.BadRequest(400, "Both Content-Length and Transfer-Encoding")
+        if may_expect and "expect" in framing and not self._heed_expect(framing["expect"][0]):
+            return False
+        connection_file = self._connection_file = self.rfile
+        source: Any = connection_file
+        if chunked:
+            from ._chunked import read_chunked
+
+            source, length = read_chunked(connection_file, self.max_chunked_body)
+            self._chunked_length = length
+        self._body = BodyReader(source, length, connection_file)
+        self.rfile = self._body  # type: ignore[assignment]
+        return True
+
+    def _finish_request(self, is_cut: bool) -> None:
+        """Leave the request's body behind, and see whether the connection can go on."""
+        body, self._body = self._body, None
+        if is_cut:
+            self.close_connection = True
+        if body is None:
+            return
+        self.rfile = self._connection_file
+        if body.left and not self.close_connection and body.left <= _SKIPPED_AT_MOST:
+            body.read()
+        if body.left and self._chunked_length is None:
+            self.close_connection = self._lingers = True
+        body.release(self.rfile)
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Send an error, and log it by one line."""
+        self.log_request = _ignore  # type: ignore[method-assign, assignment]
+        try:
+            self.send_error(status, reason)
+        finally:
+            del self.log_request
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Send and log an error; the connection closes, once the client has it."""
+        self._lingers = True
+        super().send_error(code, message, explain)
+
+    def log_date_time_string(self) -> str:
+        """Return the time as log lines have it; made once a second."""
+        global _log_time
+        now = int(time.time())
+        if _log_time[0] != now:
+            _log_time = now, super().log_date_time_string()
+        return _log_time[1]
+
+
+_log_time = (0, "")
+
+
+def _ignore(*_: object) -> None:
+    """Take the place of a method that is not to be called."""
+
+
+class _Replay:
+    """The connection's file as a parser wants it, with bytes put back in front of it."""
+
+    def __init__(self, section: bytes, connection_file: Any) -> None:
+        self._section = io.BytesIO(section)
+        self._file = connection_file
+        self._seen: list[bytes] = []
+
+    def readline(self, size: int = -1, /) -> bytes:
+        line: bytes = self._section.readline(size) or self._file.readline(size)
+        self._seen.append(line)
+        return line
+
+    def seen(self) -> bytes:
+        return b"".join(self._seen)
+
+
+def _set_nodelay(connection: Any) -> None:
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    except (OSError, AttributeError):
+        pass  # not TCP; or a stand-in

@@ -1,0 +1,201 @@
+"""A server whose silent and idle connections wait in a selector, while others are served."""
+
+from __future__ import annotations
+
+import socketserver
+import sys
+import time
+from http.server import HTTPServer
+
+from ._waiting import Waiting, can_wait, has_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FORKING = (socketserver.ForkingMixIn,) if hasattr(socketserver, "ForkingMixIn") else ()
+#: Servers that give each connection a thread or a process of its own.
+CONCURRENT = (socketserver.ThreadingMixIn, *FORKING)
+
+#: What accepting a connection comes to that has sent nothing yet.
+_SILENT = object()
+
+
+class WaitingServer(HTTPServer):
+    """An HTTP server that hands a connection on when there is something to read from it.
+
+    Each hook of `socketserver` is called as it is there. A request handler may have its
+    connection kept: then it waits again, for the next request.
+    """
+
+    #: How many connections may wait; one more, and the oldest is closed.
+    waiting_limit = 500
+
+    _waiting: Waiting | None = None
+    # While serve_forever() runs: which connections are being served, and whether each
+    # is to be kept.
+    _kept: dict[int, bool] | None = None
+
+    # The standard library's own, so that whoever sets them by that name is heard.
+    _BaseServer__shutdown_request: bool
+    _BaseServer__is_shut_down: Any
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until `shutdown`, which is heard at once.
+
+        `service_actions` is called after each round, and every `poll_interval` seconds.
+        """
+        self._BaseServer__is_shut_down.clear()
+        waiting = self._start_waiting()
+        waiting.listen(self)
+        self._kept = {}
+        try:
+            while not self._BaseServer__shutdown_request:
+                knock, ready = waiting.wait(poll_interval)
+                if self._BaseServer__shutdown_request:
+                    self._wait_again(ready)
+                    break
+                if knock:
+                    self._handle_request_noblock()
+                for request, client_address in ready:
+                    self._serve(request, client_address)
+                self._close_late()
+                self.service_actions()
+        finally:
+            self._kept = None
+            waiting.stop_listening()
+            self._BaseServer__shutdown_request = False
+            self._BaseServer__is_shut_down.set()
+
+    def shutdown(self) -> None:
+        """End `serve_forever`, which runs in another thread, and wait until it has ended."""
+        self._BaseServer__shutdown_request = True
+        if self._waiting is not None:
+            self._waiting.wake()
+        self._BaseServer__is_shut_down.wait()
+
+    def handle_request(self) -> None:
+        """Serve one request; wait for it at most `timeout` seconds, then `handle_timeout`."""
+        bounds = [t for t in (self.socket.gettimeout(), self.timeout) if t is not None]
+        deadline = time.monotonic() + min(bounds) if bounds else None
+        waiting = self._start_waiting()
+        waiting.listen(self)
+        try:
+            while not self._handle_next(waiting, deadline):
+                if deadline is not None and time.monotonic() >= deadline:
+                    self.handle_timeout()
+                    break
+        finally:
+            waiting.stop_listening()
+
+    def _handle_next(self, waiting: Waiting, deadline: float | None) -> bool:
+        """Wait for something to do, and do it; tell whether a request was served."""
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        knock, ready = waiting.wait(left)
+        self._close_late()
+        if ready:
+            (request, client_address), *others = ready
+            self._wait_again(others)
+            self._serve(request, client_address)
+            return True
+        return knock and self._handle_request_noblock() is not _SILENT
+
+    def _handle_request_noblock(self) -> Any:
+        """Accept a connection; serve it, or let it wait until it has bytes."""
+        try:
+            request, client_address = self.get_request()
+        except OSError:
+            return None
+        if not self.verify_request(request, client_address):
+            self.shutdown_request(request)
+            return None
+        if (
+            self._waiting is not None
+            and not isinstance(self, CONCURRENT)
+            and can_wait(request)
+            and not has_bytes(request)
+        ):
+            self._wait_again([(request, client_address)])
+            return _SILENT
+        self._serve(request, client_address)
+        return None
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        """Process a request as `socketserver` does: an exception is handled, and closes."""
+        try:
+            self.process_request(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+            self.shutdown_request(request)
+        except:
+            self.shutdown_request(request)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection; then close it, or keep it for its next request."""
+        kept = self._kept
+        if kept is None:
+            self.finish_request(request, client_address)
+            self.shutdown_request(request)
+            return
+        kept[id(request)] = False
+        try:
+            self.finish_request(request, client_address)
+        finally:
+            goes_on = kept.pop(id(request))
+        if goes_on:
+            self._wait_again([(request, client_address)])
+        else:
+            self.shutdown_request(request)
+
+    def _can_keep(self, request: Any) -> bool:
+        """Tell whether a connection that is being served can wait for its next request."""
+        return self._kept is not None and id(request) in self._kept and can_wait(request)
+
+    def _keep(self, request: Any) -> None:
+        """Have a connection kept when the method that serves it returns."""
+        if self._kept is not None:
+            self._kept[id(request)] = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the current exception; a client that went away is one line of log."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            print(f"{_host_of(client_address)} - - connection lost: {error}", file=sys.stderr)
+        else:
+            super().handle_error(request, client_address)
+
+    def server_close(self) -> None:
+        """Close the listening socket and the connections that wait."""
+        super().server_close()
+        waiting = self._waiting
+        if waiting is None:
+            return
+        for request in waiting.take_all():
+            self.shutdown_request(request)
+        if self._kept is None:
+            self._waiting = None
+            waiting.close()
+
+    def _start_waiting(self) -> Waiting:
+        if self._waiting is None:
+            self._waiting = Waiting(self.waiting_limit)
+        return self._waiting
+
+    def _wait_again(self, connections: list[tuple[Any, Any]]) -> None:
+        timeout = getattr(self.RequestHandlerClass, "timeout", None)
+        if not isinstance(timeout, (int, float)):
+            timeout = None
+        for request, client_address in connections:
+            if self._waiting is None:  # closed meanwhile
+                self.shutdown_request(request)
+            else:
+                self._waiting.add(request, client_address, timeout)
+
+    def _close_late(self) -> None:
+        for request in self._waiting.take_late() if self._waiting is not None else ():
+            self.shutdown_request(request)
+
+
+def _host_of(client_address: Any) -> str:
+    return str(client_address[0] if client_address else "-")
