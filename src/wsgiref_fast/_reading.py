@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 
 from ._grammar import MAX_HEADER_LINES, MAX_LINE
 from ._pure import request as _request
-from ._streams import BodyReader, ConnectionWriter, linger
+from ._streams import BodyReader, ConnectionWriter, Farewell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,10 @@ class RequestReader(BaseHTTPRequestHandler):
             self._finish_request(is_cut=True)
         super().finish()
         if self._lingers:
-            linger(self.connection)
+            farewell = Farewell(self.connection)
+            let_drain = getattr(self.server, "_let_drain", None)
+            if let_drain is None or not let_drain(self.request, farewell):
+                farewell.finish()
 
     def parse_request(self) -> bool:
         """Parse `raw_requestline` and read the header section; the body is next in `rfile`.
@@ -127,10 +130,10 @@ class RequestReader(BaseHTTPRequestHandler):
             here = rfile.peek()
             if here.startswith(b"\r\n"):
                 return rfile.read(2)
-            end = here.find(b"\r\n\r\n")
-            # An earlier end, marked by LFs alone, is not for us to pass over.
-            if end > 0 and here.find(b"\n\n", 0, end) < 0 and here.find(b"\n\r\n", 0, end) < 0:
-                return rfile.read(end + 4)
+            end = here.find(b"\r\n\r\n") + 4
+            # Lines that end in LF alone may have marked an earlier end.
+            if end > 4 and here.count(b"\n", 0, end) == here.count(b"\r\n", 0, end):
+                return rfile.read(end)
         lines: list[bytes] = []
         while len(lines) <= MAX_HEADER_LINES:
             line = rfile.readline(MAX_LINE + 1)
@@ -153,7 +156,7 @@ class RequestReader(BaseHTTPRequestHandler):
         finally:
             self.rfile = connection_file
         _request.check_section(replay.seen())
-        if not isinstance(self.headers, self.MessageClass):
+        if type(self.headers) is dict:
             self.headers = self.MessageClass()  # HTTP/0.9, since 3.14.4
         if odd:
             self.close_connection = True

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import sys
 import time
+from functools import partial
 from http.server import HTTPServer
 
 from ._waiting import Waiting, can_wait, has_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from ._streams import Farewell
+    from ._waiting import Action
 
 FORKING = (socketserver.ForkingMixIn,) if hasattr(socketserver, "ForkingMixIn") else ()
 #: Servers that give each connection a thread or a process of its own.
@@ -32,9 +38,12 @@ class WaitingServer(HTTPServer):
     waiting_limit = 500
 
     _waiting: Waiting | None = None
-    # While serve_forever() runs: which connections are being served, and whether each
-    # is to be kept.
-    _kept: dict[int, bool] | None = None
+    # While serve_forever() runs: the connections that are being served in its own thread,
+    # by their id, and what is to be done with each when it has bytes again; `None`: close it.
+    _served: dict[int, Callable[[Any, Any], None] | None] | None = None
+    # The kept connections that wait in a thread of their own.
+    _resting: set[Any]
+    _is_closed = False
 
     # The standard library's own, so that whoever sets them by that name is heard.
     _BaseServer__shutdown_request: bool
@@ -48,7 +57,7 @@ class WaitingServer(HTTPServer):
         self._BaseServer__is_shut_down.clear()
         waiting = self._start_waiting()
         waiting.listen(self)
-        self._kept = {}
+        self._served = {}
         try:
             while not self._BaseServer__shutdown_request:
                 knock, ready = waiting.wait(poll_interval)
@@ -57,12 +66,12 @@ class WaitingServer(HTTPServer):
                     break
                 if knock:
                     self._handle_request_noblock()
-                for request, client_address in ready:
-                    self._serve(request, client_address)
+                for _, action in ready:
+                    action()
                 self._close_late()
                 self.service_actions()
         finally:
-            self._kept = None
+            self._served = None
             waiting.stop_listening()
             self._BaseServer__shutdown_request = False
             self._BaseServer__is_shut_down.set()
@@ -94,9 +103,9 @@ class WaitingServer(HTTPServer):
         knock, ready = waiting.wait(left)
         self._close_late()
         if ready:
-            (request, client_address), *others = ready
+            (_, action), *others = ready
             self._wait_again(others)
-            self._serve(request, client_address)
+            action()
             return True
         return knock and self._handle_request_noblock() is not _SILENT
 
@@ -115,7 +124,7 @@ class WaitingServer(HTTPServer):
             and can_wait(request)
             and not has_bytes(request)
         ):
-            self._wait_again([(request, client_address)])
+            self._let_wait(request, partial(self._serve, request, client_address))
             return _SILENT
         self._serve(request, client_address)
         return None
@@ -132,30 +141,46 @@ class WaitingServer(HTTPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection; then close it, or keep it for its next request."""
-        kept = self._kept
-        if kept is None:
+        """Serve a connection; then close it, or let it wait as its handler has asked."""
+        served = self._served
+        if served is None:
             self.finish_request(request, client_address)
             self.shutdown_request(request)
             return
-        kept[id(request)] = False
+        served[id(request)] = None
         try:
             self.finish_request(request, client_address)
         finally:
-            goes_on = kept.pop(id(request))
-        if goes_on:
-            self._wait_again([(request, client_address)])
-        else:
+            then = served.pop(id(request))
+        if then is None:
             self.shutdown_request(request)
+        else:
+            self._let_wait(request, partial(then, request, client_address))
+
+    # For request handlers; the server that one has may be another, or a stand-in.
 
     def _can_keep(self, request: Any) -> bool:
-        """Tell whether a connection that is being served can wait for its next request."""
-        return self._kept is not None and id(request) in self._kept and can_wait(request)
+        """Tell whether a connection that is being served can wait in the selector."""
+        return self._served is not None and id(request) in self._served and can_wait(request)
 
     def _keep(self, request: Any) -> None:
-        """Have a connection kept when the method that serves it returns."""
-        if self._kept is not None:
-            self._kept[id(request)] = True
+        """Have a connection wait for its next request."""
+        if self._served is not None:
+            self._served[id(request)] = self._serve
+
+    def _let_drain(self, request: Any, farewell: Farewell) -> bool:
+        """Have a connection wait for its end; false where it cannot."""
+        if self._served is None or not self._can_keep(request):
+            return False
+        self._served[id(request)] = partial(self._drain, farewell)
+        return True
+
+    def _drain(self, farewell: Farewell, request: Any, client_address: Any) -> None:
+        if farewell.receive():
+            again = partial(self._drain, farewell, request, client_address)
+            self._let_wait(request, again, farewell.patience())
+        else:
+            self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print the current exception; a client that went away is one line of log."""
@@ -167,30 +192,41 @@ class WaitingServer(HTTPServer):
 
     def server_close(self) -> None:
         """Close the listening socket and the connections that wait."""
+        self._is_closed = True
         super().server_close()
         waiting = self._waiting
         if waiting is None:
             return
         for request in waiting.take_all():
             self.shutdown_request(request)
-        if self._kept is None:
+        for request in list(self._resting):
+            try:
+                request.shutdown(socket.SHUT_RDWR)  # its thread closes it
+            except OSError:
+                pass
+        if self._served is None:
             self._waiting = None
             waiting.close()
 
     def _start_waiting(self) -> Waiting:
         if self._waiting is None:
             self._waiting = Waiting(self.waiting_limit)
+            self._resting = set()
         return self._waiting
 
-    def _wait_again(self, connections: list[tuple[Any, Any]]) -> None:
-        timeout = getattr(self.RequestHandlerClass, "timeout", None)
-        if not isinstance(timeout, (int, float)):
-            timeout = None
-        for request, client_address in connections:
-            if self._waiting is None:  # closed meanwhile
-                self.shutdown_request(request)
-            else:
-                self._waiting.add(request, client_address, timeout)
+    def _let_wait(self, request: Any, action: Action, timeout: float | None = None) -> None:
+        """Let a connection wait; by default as long as its handler would."""
+        if timeout is None:
+            patience = getattr(self.RequestHandlerClass, "timeout", None)
+            timeout = patience if isinstance(patience, (int, float)) else None
+        if self._waiting is None:  # the server was closed meanwhile
+            self.shutdown_request(request)
+        else:
+            self._waiting.add(request, action, timeout)
+
+    def _wait_again(self, connections: list[tuple[Any, Action]]) -> None:
+        for request, action in connections:
+            self._let_wait(request, action)
 
     def _close_late(self) -> None:
         for request in self._waiting.take_late() if self._waiting is not None else ():

@@ -15,10 +15,10 @@ _SHUT_WR = 1  # as socket.SHUT_WR, which a CGI script need not import
 #: Bytes of one read: a length that a client merely claims allocates no more.
 _BLOCK = 1 << 20
 
-#: How much, and how many seconds, `linger` waits for; and how long for a next byte.
-_LINGER_BYTES = 1 << 26
-_LINGER_TIME = 2.0
-_LINGER_PAUSE = 0.3
+#: The bounds of a `Farewell`: bytes, seconds, and seconds without a byte.
+_FAREWELL_BYTES = 1 << 26
+_FAREWELL_TIME = 2.0
+_FAREWELL_PAUSE = 0.5
 
 #: Up to here blocks are copied together; above, the system gathers them.
 _COPIED_AT_MOST = 1 << 16
@@ -130,24 +130,43 @@ class ConnectionWriter:
             self._sock.sendall(b"".join(blocks))
 
 
-def linger(connection: Any) -> None:
-    """Let a client that may still be sending read its answer before the connection closes.
+class Farewell:
+    """The end of a connection whose client may still be sending.
 
-    Closing with bytes unread would reset the connection, and what was sent is lost (RFC
-    9112 section 9.6). What comes is thrown away, within bounds of bytes and of time.
+    Closing with bytes unread would reset the connection, and what the client had not yet
+    read of its answer is lost (RFC 9112 section 9.6). So the sending side is closed, and
+    what comes is thrown away, within bounds of bytes and of time.
     """
-    deadline = time.monotonic() + _LINGER_TIME
-    left = _LINGER_BYTES
-    try:
-        connection.shutdown(_SHUT_WR)
-        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
-            connection.settimeout(min(remaining, _LINGER_PAUSE))
-            received = len(connection.recv(_COPIED_AT_MOST))
-            if not received:
-                return
-            left -= received
-    except (OSError, AttributeError):
-        pass  # it is gone; or nothing came for a while; or it is a stand-in
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._left = _FAREWELL_BYTES
+        self._deadline = time.monotonic() + _FAREWELL_TIME
+        try:
+            connection.shutdown(_SHUT_WR)
+        except (OSError, AttributeError):  # it is gone; or is a stand-in
+            self._left = 0
+
+    def patience(self) -> float:
+        """Return how many seconds a next byte may take."""
+        return max(0.0, min(self._deadline - time.monotonic(), _FAREWELL_PAUSE))
+
+    def receive(self) -> bool:
+        """Throw away what is there, or comes within `patience`; tell whether to go on."""
+        if self._left <= 0:
+            return False
+        try:
+            self._connection.settimeout(self.patience())
+            received = len(self._connection.recv(_COPIED_AT_MOST))
+        except (OSError, AttributeError):
+            return False
+        self._left -= received
+        return received > 0
+
+    def finish(self) -> None:
+        """Go on to the end."""
+        while self.receive():
+            pass
 
 
 io.BufferedIOBase.register(ConnectionWriter)

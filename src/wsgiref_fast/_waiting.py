@@ -10,7 +10,10 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    Action = Callable[[], object]
 
 
 class Waiting:
@@ -33,18 +36,18 @@ class Waiting:
         self._listener: Any = None
         self._waiter = threading.get_ident()
         self._lock = threading.Lock()
-        # In the order of their coming: request -> (its address, when to give it up).
-        self._connections: dict[Any, tuple[Any, float]] = {}
+        # In the order of their coming: request -> (what to do with it, when to give it up).
+        self._connections: dict[Any, tuple[Action, float]] = {}
         self._dropped: list[Any] = []
 
-    def add(self, request: Any, client_address: Any, timeout: float | None) -> None:
-        """Let a connection wait, at most `timeout` seconds."""
+    def add(self, request: Any, action: Action, timeout: float | None) -> None:
+        """Let a connection wait for bytes and then for `action`, at most `timeout` seconds."""
         deadline = float("inf") if timeout is None else time.monotonic() + timeout
         with self._lock:
             if len(self._connections) >= self._limit:
                 self._dropped.append(self._forget(next(iter(self._connections))))
             self._selector.register(request, selectors.EVENT_READ, request)
-            self._connections[request] = client_address, deadline
+            self._connections[request] = action, deadline
         if threading.get_ident() != self._waiter:
             self.wake()
 
@@ -58,12 +61,12 @@ class Waiting:
         self._selector.unregister(self._listener)
         self._listener = None
 
-    def wait(self, timeout: float | None) -> tuple[bool, list[tuple[Any, Any]]]:
+    def wait(self, timeout: float | None) -> tuple[bool, list[tuple[Any, Action]]]:
         """Wait for bytes, a new connection, `wake` or the end of `timeout` seconds.
 
         Returns:
             Whether a connection can be accepted; and the connections that have bytes,
-            each with its address and no longer waiting.
+            each with its action and no longer waiting.
 
         """
         self._waiter = threading.get_ident()
@@ -76,8 +79,8 @@ class Waiting:
             else:
                 with self._lock:
                     if key.data in self._connections:  # not let go meanwhile
-                        address, _ = self._connections[key.data]
-                        ready.append((self._forget(key.data), address))
+                        action, _ = self._connections[key.data]
+                        ready.append((self._forget(key.data), action))
         return knock, ready
 
     def take_late(self) -> list[Any]:

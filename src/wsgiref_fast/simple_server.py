@@ -213,7 +213,10 @@ class WSGIRequestHandler(RequestReader):
         self.close_connection = True
         self._handle_request()
         while not self.close_connection:
-            if self._can_wait() and not self._has_buffered():
+            if not self._can_wait():
+                if not self._rest():
+                    return
+            elif not self._has_buffered():
                 self.server._keep(self.request)  # type: ignore[attr-defined]
                 return
             self._handle_request()
@@ -246,6 +249,21 @@ class WSGIRequestHandler(RequestReader):
     def _can_wait(self) -> bool:
         can_keep = getattr(self.server, "_can_keep", None)
         return can_keep is not None and can_keep(self.request)
+
+    def _rest(self) -> bool:
+        """Wait for the next request in this thread; false where there is none."""
+        resting = getattr(self.server, "_resting", None)
+        if resting is None:
+            return True
+        resting.add(self.request)
+        try:
+            return not self.server._is_closed and bool(self.rfile.peek())  # type: ignore[attr-defined]
+        except AttributeError:
+            return True  # a file without a buffer to look into
+        except (ConnectionError, TimeoutError):
+            return False
+        finally:
+            resting.discard(self.request)
 
     def _has_buffered(self) -> bool:
         """Tell whether bytes of the next request are here already."""
