@@ -81,13 +81,10 @@ def _find_users(originals: Any) -> Iterator[str]:
     """Yield the names of modules that hold an original module, a part of one, or a subclass."""
     modules = list(originals)
     parts = {id(module) for module in modules}
-    classes = []
     for module in modules:
         for value in vars(module).values():
             if getattr(value, "__module__", None) == module.__name__:
                 parts.add(id(value))
-                if isinstance(value, type):
-                    classes.append(value)
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("wsgiref", __package__) or module is None:
             continue

@@ -234,4 +234,4 @@ class WaitingServer(HTTPServer):
 
 
 def _host_of(client_address: Any) -> str:
-    return str(client_address[0] if client_address else "-")
+    return str(client_address[0] if isinstance(client_address, tuple) else client_address)
