@@ -8,12 +8,16 @@ the kernels and goes on without them where that fails, ``pure`` leaves them out,
 import os
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 KERNELS = ["headers"]
 
 wish = os.environ.get("WSGIREF_FAST_IMPL", "auto")
 if wish not in {"auto", "pure", "compiled"}:
     raise SystemExit(f"WSGIREF_FAST_IMPL must be auto, pure or compiled, not {wish!r}")
+
+# setuptools' command is Cython's own where that can be imported.
+has_cython = any(option[0] == "cython-c-in-temp" for option in build_ext.user_options)
 
 setup(
     ext_modules=[
@@ -24,6 +28,6 @@ setup(
         )
         for name in (KERNELS if wish != "pure" else [])
     ],
-    # Without this the generated C lands beside the sources.
-    options={"build_ext": {"cython_c_in_temp": True}},
+    # Without this the generated C lands beside the sources; without Cython there is none.
+    options={"build_ext": {"cython_c_in_temp": True} if has_cython else {}},
 )

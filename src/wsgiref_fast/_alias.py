@@ -52,7 +52,7 @@ def install(*, strict: bool = False) -> None:
             )
             if strict:
                 raise RuntimeError(report)
-            warnings.warn(report, RuntimeWarning, stacklevel=2)
+            warnings.warn(report, RuntimeWarning, stacklevel=3)
         try:
             for name, original in originals.items():
                 ours = import_module(f"{__package__}.{name}")
@@ -90,7 +90,7 @@ def _find_users(originals: Any) -> Iterator[str]:
             continue
         for value in list(getattr(module, "__dict__", {}).values()):
             if id(value) in parts or (
-                isinstance(value, type) and not parts.isdisjoint(map(id, value.__mro__))
+                issubclass(type(value), type) and not parts.isdisjoint(map(id, value.__mro__))
             ):
                 yield name
                 break

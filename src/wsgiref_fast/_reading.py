@@ -100,9 +100,7 @@ class RequestReader(BaseHTTPRequestHandler):
         What is not plain is left to `http.server`. Returns whether there is a request to
         be answered; if not, an error has been sent.
         """
-        self.__dict__.pop("headers", None)
-        self._fields = None
-        self._chunked_length = None
+        self._forget_request()
         line = _request.parse_request_line(self.raw_requestline)
         try:
             if line is None or self.MessageClass is not HTTPMessage:
@@ -122,6 +120,13 @@ class RequestReader(BaseHTTPRequestHandler):
         except TimeoutError:
             self._refuse(408, "Request not received in time")
         return False
+
+    def _forget_request(self) -> None:
+        self.__dict__.pop("headers", None)
+        self._fields = None
+        self._chunked_length = None
+        if self._body is not None:  # of a handler that keeps connections by itself
+            self.rfile, self._body = self._connection_file, None
 
     def _read_section(self) -> bytes:
         """Read the header section with the empty line that ends it, if there is one."""
@@ -217,10 +222,22 @@ class RequestReader(BaseHTTPRequestHandler):
             return
         self.rfile = self._connection_file
         if body.left and not self.close_connection and body.left <= _SKIPPED_AT_MOST:
-            body.read()
+            self._skip(body)
         if body.left and self._chunked_length is None:
             self.close_connection = self._lingers = True
         body.release(self.rfile)
+
+    def _skip(self, body: BodyReader) -> None:
+        """Read what has come of a body; nobody waits for the rest."""
+        try:
+            timeout = self.connection.gettimeout()
+            self.connection.settimeout(0)
+            try:
+                body.read()
+            finally:
+                self.connection.settimeout(timeout)
+        except (OSError, AttributeError):
+            pass  # it is gone; or is a stand-in
 
     def _refuse(self, status: int, reason: str) -> None:
         """Send an error, and log it by one line."""

@@ -56,7 +56,6 @@ class WaitingServer(HTTPServer):
         """
         self._BaseServer__is_shut_down.clear()
         waiting = self._start_waiting()
-        waiting.listen(self)
         self._served = {}
         try:
             while not self._BaseServer__shutdown_request:
@@ -72,7 +71,6 @@ class WaitingServer(HTTPServer):
                 self.service_actions()
         finally:
             self._served = None
-            waiting.stop_listening()
             self._BaseServer__shutdown_request = False
             self._BaseServer__is_shut_down.set()
 
@@ -88,14 +86,23 @@ class WaitingServer(HTTPServer):
         bounds = [t for t in (self.socket.gettimeout(), self.timeout) if t is not None]
         deadline = time.monotonic() + min(bounds) if bounds else None
         waiting = self._start_waiting()
-        waiting.listen(self)
-        try:
-            while not self._handle_next(waiting, deadline):
-                if deadline is not None and time.monotonic() >= deadline:
-                    self.handle_timeout()
-                    break
-        finally:
-            waiting.stop_listening()
+        while not self._handle_next(waiting, deadline):
+            if deadline is not None and time.monotonic() >= deadline:
+                self.handle_timeout()
+                break
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read from when `handle_request` has work.
+
+        The listening socket's; while connections wait for a program that calls
+        `handle_request` by itself, one that stands for them all.
+        """
+        if self._waiting is not None and len(self._waiting) and self._served is None:
+            try:
+                return self._waiting.fileno()
+            except AttributeError:
+                pass  # the platform has none; they are heard at the next call
+        return super().fileno()
 
     def _handle_next(self, waiting: Waiting, deadline: float | None) -> bool:
         """Wait for something to do, and do it; tell whether a request was served."""
@@ -212,6 +219,8 @@ class WaitingServer(HTTPServer):
         if self._waiting is None:
             self._waiting = Waiting(self.waiting_limit)
             self._resting = set()
+        # fileno() may be a subclass's own; ours stands for more while connections wait.
+        self._waiting.listen(self.socket.fileno() if len(self._waiting) else self.fileno())
         return self._waiting
 
     def _let_wait(self, request: Any, action: Action, timeout: float | None = None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import time
 
+from ._grammar import MAX_LINE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,7 +127,8 @@ class ConnectionWriter:
                 if sent < len(head):
                     self._sock.sendall(head[sent:])
                 tail = tail[max(sent - len(head), 0) :]
-            self._sock.sendall(tail)
+            if tail:
+                self._sock.sendall(tail)
         else:
             self._sock.sendall(b"".join(blocks))
 
@@ -221,6 +224,9 @@ class BodyReader:
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line with its end, at most `size` bytes of it."""
+        if not self.left and size == MAX_LINE + 1:
+            # A handler that keeps connections by itself asks so for its next request line.
+            return self._connection.readline(size)  # type: ignore[no-any-return]
         wanted = self._bounded(size)
         return self._take(self._source.readline(wanted)) if wanted else b""
 
@@ -248,6 +254,8 @@ class BodyReader:
     def _bounded(self, size: int | None) -> int:
         return self.left if size is None or size < 0 else min(size, self.left)
 
-    def _take(self, block: bytes) -> bytes:
+    def _take(self, block: bytes | None) -> bytes:
+        if block is None:  # a connection that does not block has none
+            return b""
         self.left -= len(block)
         return block

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Action = Callable[[], object]
 
 
+_NEVER = float("inf")
+
+
 class Waiting:
     """A server's listening socket and its silent connections, waited for together.
 
@@ -33,7 +36,7 @@ class Waiting:
         self._alarm.setblocking(False)
         self._bell.setblocking(False)
         self._selector.register(self._alarm, selectors.EVENT_READ, None)
-        self._listener: Any = None
+        self._listener: int | None = None
         self._waiter = threading.get_ident()
         self._lock = threading.Lock()
         # In the order of their coming: request -> (what to do with it, when to give it up).
@@ -42,7 +45,7 @@ class Waiting:
 
     def add(self, request: Any, action: Action, timeout: float | None) -> None:
         """Let a connection wait for bytes and then for `action`, at most `timeout` seconds."""
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        deadline = _NEVER if timeout is None else time.monotonic() + timeout
         with self._lock:
             if len(self._connections) >= self._limit:
                 self._dropped.append(self._forget(next(iter(self._connections))))
@@ -51,15 +54,24 @@ class Waiting:
         if threading.get_ident() != self._waiter:
             self.wake()
 
-    def listen(self, listener: Any) -> None:
-        """Have `wait` tell of new connections too, to an object with a ``fileno()``."""
-        self._selector.register(listener, selectors.EVENT_READ, listener)
-        self._listener = listener
+    def __len__(self) -> int:
+        return len(self._connections)
 
-    def stop_listening(self) -> None:
-        """Take back `listen`."""
-        self._selector.unregister(self._listener)
-        self._listener = None
+    def fileno(self) -> int:
+        """Return a descriptor that can be read from when `wait` would not wait.
+
+        Raises:
+            AttributeError: the platform has no such thing.
+
+        """
+        return self._selector.fileno()
+
+    def listen(self, listener: int) -> None:
+        """Have `wait` tell of new connections too, to that descriptor."""
+        if self._listener is not None:
+            self._selector.unregister(self._listener)
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._listener = listener
 
     def wait(self, timeout: float | None) -> tuple[bool, list[tuple[Any, Action]]]:
         """Wait for bytes, a new connection, `wake` or the end of `timeout` seconds.
@@ -71,8 +83,8 @@ class Waiting:
         """
         self._waiter = threading.get_ident()
         knock, ready = False, []
-        for key, _ in self._selector.select(timeout):
-            if key.data is self._listener:
+        for key, _ in self._selector.select(self._bounded(timeout)):
+            if key.fileobj == self._listener:
                 knock = True
             elif key.data is None:
                 self._silence()
@@ -82,6 +94,17 @@ class Waiting:
                         action, _ = self._connections[key.data]
                         ready.append((self._forget(key.data), action))
         return knock, ready
+
+    def _bounded(self, timeout: float | None) -> float | None:
+        """Return a timeout that ends with the patience for a waiting connection."""
+        with self._lock:
+            end = min((end for _, end in self._connections.values()), default=_NEVER)
+            if self._dropped:
+                return 0
+        if end == _NEVER:
+            return timeout
+        left = max(end - time.monotonic(), 0)
+        return left if timeout is None else min(left, timeout)
 
     def take_late(self) -> list[Any]:
         """Return the connections that waited too long, or were one too many."""

@@ -53,7 +53,7 @@ def _current_date() -> str:
 
 def _forbids_body(status: str | None) -> bool:
     """Tell whether a status allows no body and no length (RFC 9110 sections 8.6, 15)."""
-    return status is not None and (status[:1] == "1" or status[:3] in ("204", "304"))
+    return isinstance(status, str) and (status[:1] == "1" or status[:3] in ("204", "304"))
 
 
 class _Runner:
@@ -220,8 +220,9 @@ class BaseHandler(_Runner):
         self.headers = self.headers_class(headers)
         status = self._convert_string_type(status, "Status")
         self._validate_status(status)
+        overridden = getattr(self._convert_string_type, "__func__", None) is not _CONVERT
         for name, value in headers:
-            if type(name) is not str or type(value) is not str:
+            if overridden or type(name) is not str or type(value) is not str:
                 name = self._convert_string_type(name, "Header name")
                 value = self._convert_string_type(value, "Header value")
             if is_hop_by_hop(name):
@@ -377,7 +378,9 @@ class BaseHandler(_Runner):
         raise NotImplementedError
 
 
-_SEND_PREAMBLE = BaseHandler.send_preamble  # to tell whether somebody has another
+# What a subclass may replace, to tell whether one did.
+_CONVERT = BaseHandler._convert_string_type
+_SEND_PREAMBLE = BaseHandler.send_preamble
 
 
 class SimpleHandler(BaseHandler):
@@ -416,6 +419,14 @@ class SimpleHandler(BaseHandler):
     def add_cgi_vars(self) -> None:
         """Put the environ that the constructor was given into this request's."""
         self.environ.update(self.base_env)
+
+    def close(self) -> None:
+        """Close the application's iterable and take the state back."""
+        super().close()
+        # Whoever keeps a connection reads its next request from behind this one's body.
+        finish = getattr(getattr(self, "request_handler", None), "_finish_request", None)
+        if finish is not None:
+            finish(is_cut=False)
 
     def write(self, data: bytes) -> None:
         """Send a block of the body; the first one leaves together with the headers."""

@@ -96,12 +96,14 @@ class Headers(_Mapping):
 
     def _name(self, name: Any) -> str:
         converted = self._convert_string_type(name)
-        check_name(converted)
+        if isinstance(converted, str):  # a subclass may let other types through
+            check_name(converted)
         return converted
 
     def _value(self, value: Any, name: str) -> str:
         converted = self._convert_string_type(value)
-        check_value(converted, name)
+        if isinstance(converted, str):
+            check_value(converted, name)
         return converted
 
     def __len__(self) -> int:
@@ -110,10 +112,8 @@ class Headers(_Mapping):
 
     def __setitem__(self, name: str, val: str) -> None:
         """Replace all headers of that name by one, at the end of the list."""
-        self._key(name)
-        field = self._field(name, val)  # checked before anything is lost
         del self[name]
-        self._headers.append(field)
+        self._headers.append(self._field(name, val))
 
     def __delitem__(self, name: str) -> None:
         """Remove all headers of that name, if there are any."""
@@ -131,7 +131,7 @@ class Headers(_Mapping):
     def get_all(self, name: str) -> list[str]:
         """Return the values of that name in the list's order; an empty list for none."""
         key = self._key(name)
-        return [value for other, value in self._headers if other.lower() == key]
+        return [field[1] for field in self._headers if field[0].lower() == key]
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of that name, or `default`."""

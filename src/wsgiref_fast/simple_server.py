@@ -309,7 +309,9 @@ class WSGIRequestHandler(RequestReader):
             length = self.headers.get("content-length")
         environ["CONTENT_TYPE"] = content_type
         if length:
-            environ["CONTENT_LENGTH"] = length.partition(",")[0].rstrip(" \t")
+            if "," in length:  # a list of equal values
+                length = length.partition(",")[0].strip(" \t")
+            environ["CONTENT_LENGTH"] = length
         _environ.add_fields(environ, fields, self.underscore_headers)
 
     def get_stderr(self) -> Any:

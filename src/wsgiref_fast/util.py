@@ -91,7 +91,7 @@ def shift_path_info(environ: WSGIEnvironment) -> str | None:
     script = posixpath.normpath(environ.get("SCRIPT_NAME", "") + "/" + name)
     if script.endswith("/"):
         script = script[:-1]
-    if not name:
+    if not name and not script.endswith("/"):  # normpath() keeps two leading slashes
         script += "/"
     environ["SCRIPT_NAME"] = script
     environ["PATH_INFO"] = "/".join([before, *segments])

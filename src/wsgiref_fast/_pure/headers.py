@@ -33,10 +33,23 @@ def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
         ValueError: a name or a value holds a control character, as for `validate_headers`.
 
     """
+    return "\r\n".join([*format_lines(headers), "", ""]).encode("iso-8859-1")
+
+
+def format_lines(headers: list[tuple[str, str]]) -> list[str]:
+    """Return the lines of a header list, which may hold what `validate_headers` never saw.
+
+    Raises:
+        ValueError: a line holds a control character; the message names the field.
+
+    """
     lines = ["%s: %s" % field for field in headers]  # noqa: UP031 - the original's errors
     if not "".join(lines).isprintable():
-        validate_headers(headers)
-    return "\r\n".join([*lines, "", ""]).encode("iso-8859-1")
+        for line in lines:
+            name, _, value = line.partition(": ")
+            check_name(name)
+            check_value(value, name)
+    return lines
 
 
 def check_type(text: object) -> None:

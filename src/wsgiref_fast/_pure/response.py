@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .headers import validate_headers
+from .headers import format_lines
 
 # HTTP dates are English in every locale (RFC 9110 section 5.6.7).
 _weekdayname = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -39,9 +39,7 @@ def serialize_head(
 
     """
     names = {name.lower() for name, _ in headers}
-    lines = [f"{name}: {value}" for name, value in headers]
-    if not "".join(lines).isprintable():
-        validate_headers(headers)
+    lines = format_lines(headers)
     if server and "server" not in names:
         lines.insert(0, f"Server: {server}")
     if "date" not in names:

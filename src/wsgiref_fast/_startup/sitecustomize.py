@@ -11,12 +11,16 @@ import sys
 
 _here = os.path.dirname(__file__)
 sys.path[:] = [entry for entry in sys.path if entry != _here]
-del sys.modules["sitecustomize"]
+_this = sys.modules.pop("sitecustomize")
 
-if os.environ.get("WSGIREF_FAST_RUN") in sys.orig_argv and importlib.util.find_spec("wsgiref_fast"):
+if os.environ.get("WSGIREF_FAST_RUN") in getattr(sys, "orig_argv", ()) and importlib.util.find_spec(
+    "wsgiref_fast"
+):
     import wsgiref_fast
 
     wsgiref_fast.install()
 
 if importlib.util.find_spec("sitecustomize"):
     __import__("sitecustomize")
+else:
+    sys.modules["sitecustomize"] = _this  # the import system asks for it
