@@ -8,13 +8,18 @@ BIN = $(VENV)/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test lint bench dist clean
+.PHONY: run test test-integration lint bench dist clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Real applications, each in an environment that the tests make below build/integration.
+# -rs says which tests want a program that is not installed.
+test-integration: $(VENV)/.test
+	$(BIN)/python -m pytest tests/integration -rs $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

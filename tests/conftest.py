@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Literal, cast
@@ -32,3 +33,11 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
     _impl.use(name)
     yield name
     _impl.use(before)
+
+
+def pytest_report_collectionfinish() -> list[str]:
+    """Say which modules of tests are left out here, and why."""
+    modules = {name: getattr(module, "__dict__", {}) for name, module in sys.modules.items()}
+    return [
+        f"{name}: {names['LEFT_OUT']}" for name, names in modules.items() if names.get("LEFT_OUT")
+    ]

@@ -19,6 +19,8 @@ cdef extern from "Python.h":
 # By Latin-1 code: what a name, and what a value, may not hold.
 cdef unsigned char[256] name_refuses
 cdef unsigned char[256] value_refuses
+if NAME_CONTROLS != {chr(_code) for _code in (*range(0x20), 0x7F)}:
+    raise ImportError("count_controls() knows other control characters than the grammar")
 for _code in range(256):
     name_refuses[_code] = chr(_code) in NAME_CONTROLS
     value_refuses[_code] = chr(_code) in VALUE_CONTROLS
@@ -53,19 +55,19 @@ def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
     """
     # A snapshot: another thread may change the caller's list.
     cdef tuple fields = tuple(headers)
-    cdef Py_ssize_t size = 2, i
+    cdef Py_ssize_t count = PyTuple_GET_SIZE(fields), size = 2 + 4 * count, i
     cdef object field
     cdef bytes block
     cdef char *end
-    for i in range(PyTuple_GET_SIZE(fields)):
+    for i in range(count):
         field = <object>PyTuple_GET_ITEM(fields, i)
-        if not is_plain(field):
+        if not is_pair(field):
             return _reference.serialize_headers(headers)
-        size += 4 + PyUnicode_GET_LENGTH(<object>PyTuple_GET_ITEM(field, 0))
+        size += PyUnicode_GET_LENGTH(<object>PyTuple_GET_ITEM(field, 0))
         size += PyUnicode_GET_LENGTH(<object>PyTuple_GET_ITEM(field, 1))
     block = PyBytes_FromStringAndSize(NULL, size)
     end = PyBytes_AS_STRING(block)
-    for i in range(PyTuple_GET_SIZE(fields)):
+    for i in range(count):
         field = <object>PyTuple_GET_ITEM(fields, i)
         end = put(end, <object>PyTuple_GET_ITEM(field, 0))
         end[0] = b":"
@@ -76,26 +78,54 @@ def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
         end += 2
     end[0] = b"\r"
     end[1] = b"\n"
+    # Where the ends of the lines are its only control characters, no field has one.
+    if count_controls(<const unsigned char *>PyBytes_AS_STRING(block), size) == 2 * count + 2:
+        return block
+    for i in range(count):
+        if not is_plain(<object>PyTuple_GET_ITEM(fields, i)):
+            return _reference.serialize_headers(headers)
     return block
+
+
+cdef inline bint is_pair(object field) noexcept:
+    """Tell whether a header is an exact pair of exact Latin-1 strings."""
+    return (
+        PyTuple_CheckExact(field)
+        and PyTuple_GET_SIZE(field) == 2
+        and is_latin1(<object>PyTuple_GET_ITEM(field, 0))
+        and is_latin1(<object>PyTuple_GET_ITEM(field, 1))
+    )
+
+
+cdef inline bint is_latin1(object text) noexcept:
+    """Tell whether an object is an exact string with one byte a character."""
+    return PyUnicode_CheckExact(text) and PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND
+
+
+cdef inline Py_ssize_t count_controls(const unsigned char *data, Py_ssize_t length) noexcept:
+    """Count what NAME_CONTROLS has: by comparison, for the compiler to vectorise."""
+    cdef Py_ssize_t count = 0, i
+    for i in range(length):
+        count += (data[i] < 0x20) | (data[i] == 0x7F)
+    return count
 
 
 cdef inline bint is_plain(object field) noexcept:
     """Tell whether a header is an exact pair of strings that can be sent as they are."""
     return (
-        PyTuple_CheckExact(field)
-        and PyTuple_GET_SIZE(field) == 2
+        is_pair(field)
         and passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
         and passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
     )
 
 
 cdef inline bint passes(object text, const unsigned char *refuses) noexcept:
-    """Tell whether an object is an exact Latin-1 string without a character of the table."""
-    if not PyUnicode_CheckExact(text) or PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
-        return False
+    """Tell whether a Latin-1 string has no character of the table."""
     cdef const unsigned char *data = <const unsigned char *>PyUnicode_DATA(text)
-    cdef Py_ssize_t i
-    for i in range(PyUnicode_GET_LENGTH(text)):
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text), i
+    if count_controls(data, length) == 0:
+        return True
+    for i in range(length):
         if refuses[data[i]]:
             return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 import time
 from http.client import HTTPMessage, parse_headers
 from http.server import BaseHTTPRequestHandler
@@ -252,6 +253,21 @@ class RequestReader(BaseHTTPRequestHandler):
         self._lingers = True
         super().send_error(code, message, explain)
 
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write a line to the log, with control characters escaped."""
+        text = format % args
+        if (
+            text.isprintable()
+            and "\\" not in text
+            and BaseHTTPRequestHandler.log_message is _LOG_MESSAGE
+            and _LOGS_PLAINLY
+        ):
+            # Nothing to escape: the original's table is much work for the same text.
+            time_text = self.log_date_time_string()
+            sys.stderr.write(f"{self.address_string()} - - [{time_text}] {text}\n")
+        else:
+            super().log_message(format, *args)
+
     def log_date_time_string(self) -> str:
         """Return the time as log lines have it; made once a second."""
         global _log_time
@@ -261,6 +277,8 @@ class RequestReader(BaseHTTPRequestHandler):
         return _log_time[1]
 
 
+_LOG_MESSAGE = BaseHTTPRequestHandler.log_message  # to tell whether somebody has another
+_LOGS_PLAINLY = sys.version_info < (3, 15)  # later ones colour a terminal's lines
 _log_time = (0, "")
 
 
@@ -286,7 +304,10 @@ class _Replay:
 
 
 def _set_nodelay(connection: Any) -> None:
+    set_option = getattr(connection, "setsockopt", None)
+    if set_option is None:
+        return  # a stand-in
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    except (OSError, AttributeError):
-        pass  # not TCP; or a stand-in
+        set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    except OSError:
+        pass  # not TCP

@@ -9,21 +9,19 @@ import time
 from functools import partial
 from http.server import HTTPServer
 
-from ._waiting import Waiting, can_wait, has_bytes
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from ._streams import Farewell
-    from ._waiting import Action
+    from ._waiting import Action, Ready, Waiting
 
 FORKING = (socketserver.ForkingMixIn,) if hasattr(socketserver, "ForkingMixIn") else ()
 #: Servers that give each connection a thread or a process of its own.
 CONCURRENT = (socketserver.ThreadingMixIn, *FORKING)
 
-#: What accepting a connection comes to that has sent nothing yet.
+#: What heeding a connection comes to that has no request to serve.
 _SILENT = object()
 
 
@@ -34,13 +32,16 @@ class WaitingServer(HTTPServer):
     connection kept: then it waits again, for the next request.
     """
 
+    #: How many connections the system keeps for us to accept: a browser's burst of them,
+    #: as on 3.15. With 5, some wait for seconds.
+    request_queue_size = socket.SOMAXCONN
     #: How many connections may wait; one more, and the oldest is closed.
     waiting_limit = 500
 
     _waiting: Waiting | None = None
     # While serve_forever() runs: the connections that are being served in its own thread,
     # by their id, and what is to be done with each when it has bytes again; `None`: close it.
-    _served: dict[int, Callable[[Any, Any], None] | None] | None = None
+    _served: dict[int, Callable[[Any, Any], object] | None] | None = None
     # The kept connections that wait in a thread of their own.
     _resting: set[Any]
     _is_closed = False
@@ -61,11 +62,11 @@ class WaitingServer(HTTPServer):
             while not self._BaseServer__shutdown_request:
                 knock, ready = waiting.wait(poll_interval)
                 if self._BaseServer__shutdown_request:
-                    self._wait_again(ready)
+                    self._put_back(ready)
                     break
                 if knock:
                     self._handle_request_noblock()
-                for _, action in ready:
+                for _, action, _ in ready:
                     action()
                 self._close_late()
                 self.service_actions()
@@ -77,8 +78,9 @@ class WaitingServer(HTTPServer):
     def shutdown(self) -> None:
         """End `serve_forever`, which runs in another thread, and wait until it has ended."""
         self._BaseServer__shutdown_request = True
-        if self._waiting is not None:
-            self._waiting.wake()
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.wake()
         self._BaseServer__is_shut_down.wait()
 
     def handle_request(self) -> None:
@@ -110,10 +112,9 @@ class WaitingServer(HTTPServer):
         knock, ready = waiting.wait(left)
         self._close_late()
         if ready:
-            (_, action), *others = ready
-            self._wait_again(others)
-            action()
-            return True
+            (_, action, _), *others = ready
+            self._put_back(others)
+            return action() is not _SILENT
         return knock and self._handle_request_noblock() is not _SILENT
 
     def _handle_request_noblock(self) -> Any:
@@ -128,8 +129,7 @@ class WaitingServer(HTTPServer):
         if (
             self._waiting is not None
             and not isinstance(self, CONCURRENT)
-            and can_wait(request)
-            and not has_bytes(request)
+            and self._waiting.is_silent(request)
         ):
             self._let_wait(request, partial(self._serve, request, client_address))
             return _SILENT
@@ -168,7 +168,12 @@ class WaitingServer(HTTPServer):
 
     def _can_keep(self, request: Any) -> bool:
         """Tell whether a connection that is being served can wait in the selector."""
-        return self._served is not None and id(request) in self._served and can_wait(request)
+        return (
+            self._served is not None
+            and id(request) in self._served
+            and self._waiting is not None
+            and self._waiting.can_hold(request)
+        )
 
     def _keep(self, request: Any) -> None:
         """Have a connection wait for its next request."""
@@ -182,12 +187,13 @@ class WaitingServer(HTTPServer):
         self._served[id(request)] = partial(self._drain, farewell)
         return True
 
-    def _drain(self, farewell: Farewell, request: Any, client_address: Any) -> None:
+    def _drain(self, farewell: Farewell, request: Any, client_address: Any) -> object:
         if farewell.receive():
             again = partial(self._drain, farewell, request, client_address)
             self._let_wait(request, again, farewell.patience())
         else:
             self.shutdown_request(request)
+        return _SILENT
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print the current exception; a client that went away is one line of log."""
@@ -217,6 +223,8 @@ class WaitingServer(HTTPServer):
 
     def _start_waiting(self) -> Waiting:
         if self._waiting is None:
+            from ._waiting import Waiting  # not for programs that only import the server
+
             self._waiting = Waiting(self.waiting_limit)
             self._resting = set()
         # fileno() may be a subclass's own; ours stands for more while connections wait.
@@ -233,9 +241,12 @@ class WaitingServer(HTTPServer):
         else:
             self._waiting.add(request, action, timeout)
 
-    def _wait_again(self, connections: list[tuple[Any, Action]]) -> None:
-        for request, action in connections:
-            self._let_wait(request, action)
+    def _put_back(self, connections: list[Ready]) -> None:
+        for ready in connections:
+            if self._waiting is None:
+                self.shutdown_request(ready[0])
+            else:
+                self._waiting.put_back(ready)
 
     def _close_late(self) -> None:
         for request in self._waiting.take_late() if self._waiting is not None else ():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import time
 
-from ._grammar import MAX_LINE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -224,9 +222,6 @@ class BodyReader:
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line with its end, at most `size` bytes of it."""
-        if not self.left and size == MAX_LINE + 1:
-            # A handler that keeps connections by itself asks so for its next request line.
-            return self._connection.readline(size)  # type: ignore[no-any-return]
         wanted = self._bounded(size)
         return self._take(self._source.readline(wanted)) if wanted else b""
 

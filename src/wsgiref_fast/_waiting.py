@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Action = Callable[[], object]
+    #: A connection, what to do when it has bytes, and until when to wait for them.
+    Ready = tuple[Any, Action, float]
 
 
 _NEVER = float("inf")
@@ -39,18 +41,21 @@ class Waiting:
         self._listener: int | None = None
         self._waiter = threading.get_ident()
         self._lock = threading.Lock()
-        # In the order of their coming: request -> (what to do with it, when to give it up).
-        self._connections: dict[Any, tuple[Action, float]] = {}
+        self._connections: dict[Any, Ready] = {}  # in the order of their coming
         self._dropped: list[Any] = []
 
     def add(self, request: Any, action: Action, timeout: float | None) -> None:
         """Let a connection wait for bytes and then for `action`, at most `timeout` seconds."""
-        deadline = _NEVER if timeout is None else time.monotonic() + timeout
+        self.put_back((request, action, _NEVER if timeout is None else time.monotonic() + timeout))
+
+    def put_back(self, ready: Ready) -> None:
+        """Let a connection wait that `wait` has returned, no longer than it was to."""
+        request = ready[0]
         with self._lock:
             if len(self._connections) >= self._limit:
                 self._dropped.append(self._forget(next(iter(self._connections))))
             self._selector.register(request, selectors.EVENT_READ, request)
-            self._connections[request] = action, deadline
+            self._connections[request] = ready
         if threading.get_ident() != self._waiter:
             self.wake()
 
@@ -73,12 +78,12 @@ class Waiting:
         self._selector.register(listener, selectors.EVENT_READ)
         self._listener = listener
 
-    def wait(self, timeout: float | None) -> tuple[bool, list[tuple[Any, Action]]]:
+    def wait(self, timeout: float | None) -> tuple[bool, list[Ready]]:
         """Wait for bytes, a new connection, `wake` or the end of `timeout` seconds.
 
         Returns:
             Whether a connection can be accepted; and the connections that have bytes,
-            each with its action and no longer waiting.
+            each with its action and its deadline, no longer waiting.
 
         """
         self._waiter = threading.get_ident()
@@ -91,14 +96,14 @@ class Waiting:
             else:
                 with self._lock:
                     if key.data in self._connections:  # not let go meanwhile
-                        action, _ = self._connections[key.data]
-                        ready.append((self._forget(key.data), action))
+                        ready.append(self._connections[key.data])
+                        self._forget(key.data)
         return knock, ready
 
     def _bounded(self, timeout: float | None) -> float | None:
         """Return a timeout that ends with the patience for a waiting connection."""
         with self._lock:
-            end = min((end for _, end in self._connections.values()), default=_NEVER)
+            end = min((end for _, _, end in self._connections.values()), default=_NEVER)
             if self._dropped:
                 return 0
         if end == _NEVER:
@@ -106,11 +111,23 @@ class Waiting:
         left = max(end - time.monotonic(), 0)
         return left if timeout is None else min(left, timeout)
 
+    def can_hold(self, request: Any) -> bool:
+        """Tell whether a connection is one that a selector can watch: a true socket."""
+        fileno = getattr(request, "fileno", None)
+        try:
+            return fileno is not None and fileno() >= 0
+        except OSError:
+            return False
+
+    def is_silent(self, request: Any) -> bool:
+        """Tell whether a connection can be waited for, and has nothing to be read."""
+        return self.can_hold(request) and not _has_bytes(request)
+
     def take_late(self) -> list[Any]:
         """Return the connections that waited too long, or were one too many."""
         now = time.monotonic()
         with self._lock:
-            late = [request for request, (_, end) in self._connections.items() if end <= now]
+            late = [request for request, _, end in self._connections.values() if end <= now]
             given_up = [*self._dropped, *map(self._forget, late)]
             self._dropped.clear()
         return given_up
@@ -119,8 +136,8 @@ class Waiting:
         """Make `wait` return at once, now or when it is called next."""
         try:
             self._bell.send(b"\0")
-        except BlockingIOError:
-            pass  # it has not yet heard the last ones
+        except OSError:
+            pass  # it has not yet heard the last ones; or has ended
 
     def take_all(self) -> list[Any]:
         """Return the connections that wait, no longer waiting."""
@@ -147,16 +164,10 @@ class Waiting:
             pass
 
 
-def can_wait(request: Any) -> bool:
-    """Tell whether a connection is one that a selector can watch: a true socket."""
-    fileno = getattr(request, "fileno", None)
-    try:
-        return fileno is not None and fileno() >= 0
-    except OSError:
-        return False
+_poll = getattr(select, "poll", None)  # missing on Windows
 
 
-def has_bytes(request: Any) -> bool:
+def _has_bytes(request: Any) -> bool:
     """Tell whether a connection can be read from at once, be it to learn of its end."""
     pending = getattr(request, "pending", None)  # a TLS socket may hold bytes itself
     if pending is not None and pending():
@@ -166,6 +177,3 @@ def has_bytes(request: Any) -> bool:
     poll = _poll()
     poll.register(request, select.POLLIN)
     return bool(poll.poll(0))
-
-
-_poll = getattr(select, "poll", None)  # missing on Windows

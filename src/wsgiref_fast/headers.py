@@ -82,18 +82,6 @@ class Headers(_Mapping):
             return key
         return self._name(key)
 
-    def _field(self, name: Any, value: Any) -> tuple[str, str]:
-        """Return name and value where they can stand in the list."""
-        if (
-            type(name) is type(value) is str
-            and name.isprintable()
-            and value.isprintable()
-            and type(self)._convert_string_type is _CONVERT
-        ):
-            return name, value
-        name = self._name(name)
-        return name, self._value(value, name)
-
     def _name(self, name: Any) -> str:
         converted = self._convert_string_type(name)
         if isinstance(converted, str):  # a subclass may let other types through
@@ -113,7 +101,15 @@ class Headers(_Mapping):
     def __setitem__(self, name: str, val: str) -> None:
         """Replace all headers of that name by one, at the end of the list."""
         del self[name]
-        self._headers.append(self._field(name, val))
+        if (
+            type(name) is type(val) is str
+            and name.isprintable()
+            and val.isprintable()
+            and type(self)._convert_string_type is _CONVERT
+        ):
+            self._headers.append((name, val))
+        else:
+            self._headers.append((self._name(name), self._value(val, name)))
 
     def __delitem__(self, name: str) -> None:
         """Remove all headers of that name, if there are any."""
@@ -135,7 +131,12 @@ class Headers(_Mapping):
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of that name, or `default`."""
-        key = self._key(name)
+        # As _key() has it, without its call: each response asks some six times.
+        key = name.lower()
+        if not (
+            type(key) is str and key.isprintable() and type(self)._convert_string_type is _CONVERT
+        ):
+            key = self._name(key)
         for other, value in self._headers:
             if other.lower() == key:
                 return value
@@ -178,7 +179,7 @@ class Headers(_Mapping):
         found = self.get(name)
         if found is not None:
             return found
-        self._headers.append(self._field(name, value))
+        self._headers.append((self._name(name), self._value(value, name)))
         return value
 
     def add_header(self, _name: str, _value: str | None, **_params: str | None) -> None:

@@ -15,7 +15,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
 from ._reading import RequestReader
-from ._server_loop import CONCURRENT, FORKING, WaitingServer
+from ._server_loop import FORKING, WaitingServer
 from .handlers import SimpleHandler
 
 TYPE_CHECKING = False
@@ -222,15 +222,20 @@ class WSGIRequestHandler(RequestReader):
             self._handle_request()
 
     def _handle_request(self) -> None:
-        self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
+        self.requestline = self.request_version = self.command = ""
+        try:
+            self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
+        except TimeoutError:
+            self._refuse(408, "Request not received in time")
+            return
         if len(self.raw_requestline) > MAX_LINE:
-            self.requestline = self.request_version = self.command = ""
             self.send_error(414)
             return
         if not self.parse_request():
             return
         if not self.close_connection:
-            self.close_connection = not (isinstance(self.server, CONCURRENT) or self._can_wait())
+            has_thread = isinstance(self.server, ThreadingMixIn)
+            self.close_connection = not (has_thread or self._can_wait())
         handler = ServerHandler(
             self.rfile,
             self.wfile,
@@ -240,7 +245,7 @@ class WSGIRequestHandler(RequestReader):
             multiprocess=isinstance(self.server, FORKING),
         )
         handler.request_handler = self
-        if not self.close_connection and type(handler).http_version == "1.0":
+        if self.protocol_version >= "HTTP/1.1" and type(handler).http_version == "1.0":
             handler.http_version = "1.1"
         handler.run(self.server.get_app())  # type: ignore[attr-defined]
         if handler.environ is not None:  # it did not come to its end: nor can the connection

@@ -19,7 +19,10 @@ def make_keys(name: str) -> tuple[str, str]:
 
 
 _COMMON_KEYS = {
-    spelling: make_keys(name) for name in COMMON_FIELDS for spelling in (name, name.lower())
+    spelling: keys
+    for name in COMMON_FIELDS
+    for keys in (make_keys(name),)
+    for spelling in (name, name.lower())
 }
 
 

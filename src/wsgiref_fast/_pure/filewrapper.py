@@ -32,10 +32,13 @@ class FileWrapper(_Wrapper):
         return self
 
     def __next__(self) -> Any:
-        block = self._next_block()
-        if not block:
-            raise StopIteration
-        return block
+        # As _next_block() has it, without its call for each block.
+        if not self._ended:
+            block = self.filelike.read(self.blksize)
+            if block:
+                return block
+            self._ended = True
+        raise StopIteration
 
     def __getitem__(self, _index: int) -> Any:
         """Return the next block, whatever the index: iteration as before ``__iter__``."""

@@ -33,23 +33,30 @@ def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
         ValueError: a name or a value holds a control character, as for `validate_headers`.
 
     """
-    return "\r\n".join([*format_lines(headers), "", ""]).encode("iso-8859-1")
-
-
-def format_lines(headers: list[tuple[str, str]]) -> list[str]:
-    """Return the lines of a header list, which may hold what `validate_headers` never saw.
-
-    Raises:
-        ValueError: a line holds a control character; the message names the field.
-
-    """
     lines = ["%s: %s" % field for field in headers]  # noqa: UP031 - the original's errors
-    if not "".join(lines).isprintable():
-        for line in lines:
-            name, _, value = line.partition(": ")
-            check_name(name)
-            check_value(value, name)
-    return lines
+    block = "\r\n".join([*lines, "", ""]).encode("iso-8859-1")
+    if count_controls(block) != 2 * len(lines) + 2:
+        check_lines(lines)
+    return block
+
+
+def count_controls(block: bytes) -> int:
+    """Count the bytes that are control characters; each end of a line has two."""
+    return len(block) - len(block.translate(None, _CONTROLS))
+
+
+_CONTROLS = "".join(NAME_CONTROLS).encode("iso-8859-1")
+
+
+def check_lines(lines: list[str]) -> None:
+    """Raise `ValueError` for a header line that holds a control character.
+
+    The list that it comes from may hold what `validate_headers` never saw.
+    """
+    for line in lines:
+        name, _, value = line.partition(": ")
+        check_name(name)
+        check_value(value, name)
 
 
 def check_type(text: object) -> None:

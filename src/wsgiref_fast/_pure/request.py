@@ -90,9 +90,10 @@ def find_framing(fields: Fields) -> Framing:
 
 # Names in the spellings that are common, and what each is to the framing, if anything.
 _ROLES = {
-    spelling: name.lower() if name.lower() in FRAMING_FIELDS else None
+    spelling: lower if lower in FRAMING_FIELDS else None
     for name in COMMON_FIELDS
-    for spelling in (name, name.lower())
+    for lower in (name.lower(),)
+    for spelling in (name, lower)
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .headers import format_lines
+from .headers import check_lines, count_controls
 
 # HTTP dates are English in every locale (RFC 9110 section 5.6.7).
 _weekdayname = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -39,9 +39,13 @@ def serialize_head(
 
     """
     names = {name.lower() for name, _ in headers}
-    lines = format_lines(headers)
-    if server and "server" not in names:
-        lines.insert(0, f"Server: {server}")
+    fields = [f"{name}: {value}" for name, value in headers]
+    lines = [f"HTTP/{version} {status}"]
     if "date" not in names:
-        lines.insert(0, f"Date: {date}")
-    return "\r\n".join([f"HTTP/{version} {status}", *lines, "", ""]).encode("iso-8859-1")
+        lines.append(f"Date: {date}")
+    if server and "server" not in names:
+        lines.append(f"Server: {server}")
+    head = "\r\n".join([*lines, *fields, "", ""]).encode("iso-8859-1")
+    if count_controls(head) != 2 * (len(lines) + len(fields)) + 2:
+        check_lines(fields)
+    return head

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against the standard library's own ``wsgiref``, in one run."""

@@ -1,0 +1,119 @@
+"""Fixtures and the table of ratios."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsgiref_fast import _impl
+
+from . import subjects
+from .ratios import Ratios, machine, paired_rounds
+from .subjects import Subject
+
+_RATIOS = pytest.StashKey[Ratios]()
+
+Timed = Callable[[str, Callable[[Subject], Callable[[], Any]]], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ratios against the standard library")
+    group.addoption("--ratios-json", type=Path, metavar="FILE", help="write them to a file too")
+    group.addoption("--check", action="store_true", help="fail where a demand is not met")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RATIOS] = Ratios()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.benchmark(disable_gc=True))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if config.option.check and config.stash[_RATIOS].missed():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    found = config.stash[_RATIOS]
+    if not found.cases:
+        return
+    terminalreporter.section("times, and how many times as fast as the standard library")
+    terminalreporter.line(", ".join(f"{name} {value}" for name, value in machine().items()))
+    for line in found.table():
+        terminalreporter.line(line)
+    if config.option.check:
+        for complaint in found.missed() or ["every demand is met"]:
+            terminalreporter.line(f"check: {complaint}")
+    if config.option.ratios_json:
+        found.save(config.option.ratios_json)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen() -> Iterator[None]:
+    """Leave what was there before the first benchmark out of every collection."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _kernels() -> Iterator[None]:
+    """Put the chosen kernels back after each benchmark."""
+    before = _impl.IMPLEMENTATION
+    yield
+    _impl.use(before)
+
+
+@pytest.fixture(scope="session")
+def ratios(pytestconfig: pytest.Config) -> Ratios:
+    """Return what the times are added to."""
+    return pytestconfig.stash[_RATIOS]
+
+
+@pytest.fixture(params=subjects.names())
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Run a benchmark on each implementation, the standard library first."""
+    return subjects.load(request.param)
+
+
+@pytest.fixture
+def timed(benchmark: Any, subject: Subject, ratios: Ratios) -> Timed:
+    """Return what times a case: its name, and what makes the function for a subject."""
+
+    def run(case: str, make: Callable[[Subject], Callable[[], Any]]) -> None:
+        function = make(subject)
+        benchmark.group = case
+        benchmark(function)
+        if subject.name != "stdlib" and benchmark.stats is not None:
+            base, own = paired_rounds(make(subjects.load("stdlib")), function)
+            ratios.add(case, {"stdlib": base, subject.name: own})
+
+    return run
+
+
+class Discarded:
+    """A text stream that forgets what is written to it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def _unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let log lines be made, and go nowhere."""
+    monkeypatch.setattr(sys, "stderr", Discarded())

@@ -1,0 +1,193 @@
+"""A request through `WSGIRequestHandler` and its steps, in memory."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from . import subjects
+from .conftest import Discarded, Timed
+from .inputs import BROWSER, REQUESTS, page_app
+from .subjects import Subject
+
+pytestmark = pytest.mark.usefixtures("_unlogged")
+
+_CLIENT = ("127.0.0.1", 54321)
+
+
+class StubConnection:
+    """A connection that has received a request and takes the answer."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self.sent: list[bytes] = []
+
+    def makefile(self, mode: str, bufsize: int = -1) -> io.BufferedIOBase:
+        return io.BufferedReader(io.BytesIO(self._request))
+
+    def sendall(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+class BytesConnection(StubConnection):
+    """The same, with the file that test suites hand out."""
+
+    def makefile(self, mode: str, bufsize: int = -1) -> io.BufferedIOBase:
+        return io.BytesIO(self._request)
+
+
+def _server(subject: Subject, handler_class: Any) -> Any:
+    """Return a server that never listens."""
+    server = subject.simple_server.WSGIServer(_CLIENT, handler_class, bind_and_activate=False)
+    server.server_close()
+    server.server_name, server.server_port = "127.0.0.1", 8000
+    server.setup_environ()
+    server.set_app(page_app)
+    return server
+
+
+def _own_handler_class(subject: Subject) -> Any:
+    """Return a request handler class with a ``handle()`` such as frameworks write."""
+    server_handler = subject.simple_server.ServerHandler
+
+    class Handler(subject.simple_server.WSGIRequestHandler):  # type: ignore[name-defined,misc]
+        def handle(self) -> None:
+            self.close_connection = True
+            self.raw_requestline = self.rfile.readline(65537)
+            if not self.parse_request():
+                return
+            handler = server_handler(
+                self.rfile, self.wfile, self.get_stderr(), self.get_environ(), multithread=False
+            )
+            handler.request_handler = self
+            handler.run(self.server.get_app())
+
+    return Handler
+
+
+def _exchange(
+    subject: Subject,
+    request: bytes,
+    own_handle: bool = False,
+    connection_class: type[StubConnection] = StubConnection,
+) -> Callable[[], bytes]:
+    """Return a function that serves a request once and returns the response."""
+    handler_class = subject.simple_server.WSGIRequestHandler
+    if own_handle:
+        handler_class = _own_handler_class(subject)
+    server = _server(subject, handler_class)
+
+    def exchange() -> bytes:
+        connection = connection_class(request)
+        handler_class(connection, _CLIENT, server)
+        return b"".join(connection.sent)
+
+    return exchange
+
+
+def _undated(response: bytes) -> bytes:
+    return re.sub(rb"\r\nDate: [^\r]+", b"\r\nDate: -", response)
+
+
+def _check_exchange(exchange: Callable[[], bytes], request: bytes) -> None:
+    """Check that a response is whole, and just the standard library's."""
+    response = _undated(exchange())
+    assert response.startswith(b"HTTP/1.0 200 OK\r\nDate: -\r\nServer: WSGIServer")
+    assert response.endswith(b"\r\n\r\nHello, world! %d bytes\n" % (10240 * (b"POST" in request)))
+    assert response == _undated(_exchange(subjects.load("stdlib"), request)())
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_request(name: str, subject: Subject, timed: Timed) -> None:
+    request = REQUESTS[name]
+    _check_exchange(_exchange(subject, request), request)
+    timed(f"request in memory: {name}", lambda each: _exchange(each, request))
+
+
+def test_request_with_a_handle_of_the_users_own(subject: Subject, timed: Timed) -> None:
+    def make(each: Subject) -> Callable[[], bytes]:
+        return _exchange(each, BROWSER, own_handle=True)
+
+    _check_exchange(make(subject), BROWSER)
+    timed("request in memory: own handle()", make)
+
+
+def test_request_from_a_bytes_file(subject: Subject, timed: Timed) -> None:
+    def make(each: Subject) -> Callable[[], bytes]:
+        return _exchange(each, BROWSER, connection_class=BytesConnection)
+
+    _check_exchange(make(subject), BROWSER)
+    timed("request in memory: from BytesIO", make)
+
+
+def _parser(subject: Subject, request: bytes) -> tuple[Any, Callable[[], bool]]:
+    """Return a request handler that has served nothing, and what makes it parse a request."""
+    handler_class = subject.simple_server.WSGIRequestHandler
+    handler = handler_class.__new__(handler_class)
+    handler.server = _server(subject, handler_class)
+    handler.client_address = _CLIENT
+    line, _, section = request.partition(b"\n")
+
+    def parse() -> bool:
+        handler.rfile = io.BufferedReader(io.BytesIO(section))
+        handler.raw_requestline = line + b"\n"
+        return bool(handler.parse_request())
+
+    return handler, parse
+
+
+def test_parse_request(subject: Subject, timed: Timed) -> None:
+    handler, parse = _parser(subject, BROWSER)
+    assert parse()
+    assert (handler.command, handler.request_version) == ("GET", "HTTP/1.1")
+    assert len(handler.headers) == 12
+    timed("parse_request()", lambda each: _parser(each, BROWSER)[1])
+
+
+def _environ_maker(subject: Subject) -> Callable[[], dict[str, Any]]:
+    """Return the ``get_environ()`` of a request handler that has parsed a request."""
+    handler, parse = _parser(subject, BROWSER)
+    assert parse()
+    return handler.get_environ  # type: ignore[no-any-return]
+
+
+def test_get_environ(subject: Subject, timed: Timed) -> None:
+    environ = _environ_maker(subject)()
+    assert environ["HTTP_SEC_FETCH_MODE"] == "navigate"
+    assert environ == _environ_maker(subjects.load("stdlib"))()
+    timed("get_environ()", _environ_maker)
+
+
+def _runner(subject: Subject) -> Callable[[], bytes]:
+    """Return a function that runs an application for a request and returns the response."""
+    handler_class, errors = subject.handlers.SimpleHandler, Discarded()
+
+    def run() -> bytes:
+        output = io.BytesIO()
+        handler_class(io.BytesIO(), output, errors, _ENVIRON).run(page_app)
+        return output.getvalue()
+
+    return run
+
+
+_ENVIRON = {
+    "REQUEST_METHOD": "GET",
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "8000",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "/",
+    "QUERY_STRING": "",
+}
+
+
+def test_run(subject: Subject, timed: Timed) -> None:
+    assert _undated(_runner(subject)()) == (
+        b"HTTP/1.0 200 OK\r\nDate: -\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: 22\r\n\r\nHello, world! 0 bytes\n"
+    )
+    timed("SimpleHandler.run()", _runner)

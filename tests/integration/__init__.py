@@ -1,0 +1,1 @@
+"""Real applications on this package, each in an environment of its own."""
