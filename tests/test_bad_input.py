@@ -380,7 +380,7 @@ def test_a_client_that_leaves_before_its_answer_costs_no_traceback(
             leave(connection)
         body.client_gone.set()
         server.set_app(Recorder())
-        assert exchange(server, GOOD).startswith(b"HTTP/1.0 200 ")
+        assert b" 200 OK\r\n" in exchange(server, GOOD)
     assert body.closed == 1
     assert next(body.blocks, None) is not None  # it was not exhausted
     assert "Traceback" not in capsys.readouterr().err

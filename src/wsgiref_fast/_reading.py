@@ -108,10 +108,12 @@ class RequestReader(BaseHTTPRequestHandler):
                 return self._parse_with_library(b"", odd=line is None)
             self.requestline, self.command, self.path, self.request_version = line
             self.close_connection = True
-            section = self._read_section()
-            parsed = _request.parse_fields(section)
+            parsed = self._parse_buffered()
             if parsed is None:
-                return self._parse_with_library(section, odd=True)
+                section = self._read_section()
+                parsed = _request.parse_fields(section)
+                if parsed is None:
+                    return self._parse_with_library(section, odd=True)
             self._fields, self._framing = parsed
             if self.protocol_version >= "HTTP/1.1":
                 self._heed_connection(self._framing.get("connection", []))
@@ -129,17 +131,25 @@ class RequestReader(BaseHTTPRequestHandler):
         if self._body is not None:  # of a handler that keeps connections by itself
             self.rfile, self._body = self._connection_file, None
 
-    def _read_section(self) -> bytes:
-        """Read the header section with the empty line that ends it, if there is one."""
+    def _parse_buffered(self) -> tuple[_request.Fields, _request.Framing] | None:
+        """Parse the header section if it has come with the request line and is plain.
+
+        Nothing is read where it is not: lines that end in LF alone may mark its end
+        before the empty line that is looked for here.
+        """
         rfile = self.rfile
-        if type(rfile) is io.BufferedReader:
-            here = rfile.peek()
-            if here.startswith(b"\r\n"):
-                return rfile.read(2)
-            end = here.find(b"\r\n\r\n") + 4
-            # Lines that end in LF alone may have marked an earlier end.
-            if end > 4 and here.count(b"\n", 0, end) == here.count(b"\r\n", 0, end):
-                return rfile.read(end)
+        if type(rfile) is not io.BufferedReader:
+            return None
+        here = rfile.peek()
+        end = 2 if here.startswith(b"\r\n") else here.find(b"\r\n\r\n") + 4
+        parsed = _request.parse_fields(here[:end]) if end != 3 else None
+        if parsed is not None:
+            rfile.read(end)
+        return parsed
+
+    def _read_section(self) -> bytes:
+        """Read the header section by lines, with the empty one that ends it, if it comes."""
+        rfile = self.rfile
         lines: list[bytes] = []
         while len(lines) <= MAX_HEADER_LINES:
             line = rfile.readline(MAX_LINE + 1)

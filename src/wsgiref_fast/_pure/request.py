@@ -51,13 +51,14 @@ def parse_fields(section: bytes) -> tuple[Fields, Framing] | None:
     as its limit.
     """
     text = section.decode("iso-8859-1")
-    lines = text.split("\r\n")
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
-        if "\r" in text:
+    lines = text.split("\n")  # by one character: that is searched for the fastest
+    ends = len(lines) - 1
+    if "\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
+        if text.count("\r") != ends or sum(map(len, lines)) != len(text) - 2 * ends:
             return None
-        lines = text.split("\n")
     # One empty line is the section's end, what follows it another.
-    if not 2 <= len(lines) <= MAX_HEADER_LINES or lines.pop() or lines.pop():
+    if not 0 < ends < MAX_HEADER_LINES or lines.pop() or lines.pop():
         return None
     try:
         fields = [(name, value.lstrip(" \t")) for name, value in [x.split(":", 1) for x in lines]]
