@@ -21,23 +21,7 @@ _changes: list[tuple[Any, str, Any]] = []
 
 
 def install(*, strict: bool = False) -> None:
-    """Make ``import wsgiref`` and its submodules give this package, from now on.
-
-    Our classes become subclasses of the originals, so `isinstance` and `issubclass` hold
-    against those too. A second call does nothing.
-
-    A module that took something from the original earlier keeps it.
-
-    Args:
-        strict: refuse where such a module exists, in place of warning.
-
-    Warns:
-        RuntimeWarning: such a module exists; the text names all of them.
-
-    Raises:
-        RuntimeError: the same, with `strict`; nothing is changed.
-
-    """
+    """Do what `wsgiref_fast.install` says."""
     with _lock:
         if _changes:
             return
@@ -66,7 +50,7 @@ def install(*, strict: bool = False) -> None:
 
 
 def uninstall() -> None:
-    """Take back what `install` did; without it, do nothing."""
+    """Do what `wsgiref_fast.uninstall` says."""
     with _lock:
         _take_back()
 
