@@ -25,7 +25,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint src/_speedups
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench $(PYTEST_ARGS)
