@@ -36,7 +36,9 @@ class ConnectionWriter:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._held: list[bytes] | None = None
+        self._held: list[bytes] = []
+        #: Whether blocks are being held back.
+        self.holds = False
 
     def readable(self) -> bool:
         """Return false."""
@@ -67,10 +69,10 @@ class ConnectionWriter:
         """
         if self.closed:
             raise ValueError("write to closed file")
-        if self._held is None:
-            self._sock.sendall(data)
-        else:
+        if self.holds:
             self._held.append(data if type(data) is bytes else bytes(data))
+        else:
+            self._sock.sendall(data)
         return len(data) if type(data) is bytes else memoryview(data).nbytes
 
     def writelines(self, lines: Iterable[Any]) -> None:
@@ -80,7 +82,7 @@ class ConnectionWriter:
 
     def flush(self) -> None:
         """Send what is held."""
-        if self._held is not None:
+        if self.holds:
             self.release()
 
     def close(self) -> None:
@@ -94,25 +96,21 @@ class ConnectionWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def holds(self) -> bool:
-        """Whether blocks are being held back."""
-        return self._held is not None
-
     def hold(self) -> None:
         """Keep what is written from now on."""
-        self._held = []
+        self.holds = True
 
     def release(self) -> None:
         """Send what is held, at once, and hold no more."""
-        held, self._held = self._held, None
-        if held:
+        self.holds = False
+        if self._held:
+            held, self._held = self._held, []
             self._send(held)
 
     def discard(self) -> bool:
         """Forget what is held and hold no more; tell whether anything was being held."""
-        was_held, self._held = self._held is not None, None
-        return was_held
+        held, self.holds, self._held = self.holds, False, []
+        return held
 
     def _send(self, blocks: list[bytes]) -> None:
         if len(blocks[-1]) > _COPIED_AT_MOST:

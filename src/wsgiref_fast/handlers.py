@@ -422,22 +422,32 @@ class SimpleHandler(BaseHandler):
 
     def close(self) -> None:
         """Close the application's iterable and take the state back."""
-        super().close()
-        # Whoever keeps a connection reads its next request from behind this one's body.
-        finish = getattr(getattr(self, "request_handler", None), "_finish_request", None)
-        if finish is not None:
-            finish(is_cut=False)
+        try:
+            # Whoever keeps a connection reads its next request from behind this one's body.
+            finish = getattr(getattr(self, "request_handler", None), "_finish_request", None)
+            if finish is not None:
+                finish(self._is_cut())
+        finally:
+            super().close()
+
+    def _is_cut(self) -> bool:
+        """Tell whether the connection cannot go on after this response."""
+        return False
 
     def write(self, data: bytes) -> None:
         """Send a block of the body; the first one leaves together with the headers."""
-        if self.headers_sent:
+        if self.headers_sent or type(self.stdout) is not ConnectionWriter:
             super().write(data)
         else:
             self._send_together(super().write, data)
 
     def send_headers(self) -> None:
         """Complete the headers and send them, in one piece."""
-        self._send_together(super().send_headers)
+        stdout = self.stdout
+        if type(stdout) is not ConnectionWriter or stdout.holds:
+            super().send_headers()
+        else:
+            self._send_together(super().send_headers)
 
     def _send_head(self) -> None:
         # Nobody can tell how many pieces a connection of our own is given.
@@ -461,9 +471,6 @@ class SimpleHandler(BaseHandler):
         Another `stdout` sees each write as it comes: it may be counting.
         """
         stdout = self.stdout
-        if type(stdout) is not ConnectionWriter or stdout.holds:
-            step(*args)
-            return
         stdout.hold()
         try:
             step(*args)

@@ -70,16 +70,13 @@ class ServerHandler(SimpleHandler):
             # Without a status, what prevented it has been logged: no second traceback.
             status = self.status.split(" ", 1)[0] if self.status else "-"
             self.request_handler.log_request(status, self.bytes_sent)
-            if isinstance(self.request_handler, WSGIRequestHandler):
-                self.request_handler._finish_request(
-                    self.request_handler.close_connection or self._is_cut()
-                )
         finally:
             super().close()
 
     def _is_cut(self) -> bool:
-        """Tell whether the connection cannot go on after this response."""
         headers = self.headers
+        if getattr(self.request_handler, "close_connection", True):
+            return True
         if headers is None or not self.headers_sent:
             return True
         if "close" in (headers["Connection"] or "").lower():

@@ -46,19 +46,21 @@ def parse_request_line(line: bytes) -> tuple[str, str, str, str] | None:
 def parse_fields(section: bytes) -> tuple[Fields, Framing] | None:
     """Return a header section's fields and the values of those that frame it, or `None`.
 
-    Plain is: lines that all end in CRLF, or all in LF, and an empty last one; on each a
+    Plain is: lines that all end in CRLF, or all in LF, the last one empty; on each a
     name of printable ASCII, a colon and a value; fewer of them than any `http.client` has
     as its limit.
     """
     text = section.decode("iso-8859-1")
-    lines = text.split("\n")  # by one character: that is searched for the fastest
-    ends = len(lines) - 1
-    if "\r" in text:
-        lines = [line.removesuffix("\r") for line in lines]
-        if text.count("\r") != ends or sum(map(len, lines)) != len(text) - 2 * ends:
+    ends = text.count("\n")
+    if text.count("\r") not in (0, ends):
+        return None
+    lines = text.splitlines()
+    if len(lines) != ends:
+        # It splits at a bare CR too, and at what is no line's end here, such as NEL.
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
+        if lines.pop() or "\r" in "".join(lines):
             return None
-    # One empty line is the section's end, what follows it another.
-    if not 0 < ends < MAX_HEADER_LINES or lines.pop() or lines.pop():
+    if not 0 < ends < MAX_HEADER_LINES or lines.pop():
         return None
     try:
         fields = [(name, value.lstrip(" \t")) for name, value in [x.split(":", 1) for x in lines]]
