@@ -34,7 +34,7 @@ dist: $(VENV)/.dist
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf .venv* build dist src/*.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)

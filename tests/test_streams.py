@@ -640,16 +640,15 @@ def test_a_writer_takes_any_buffer_and_tells_its_bytes() -> None:
     assert connection.sent[0] == connection.sent[1]
 
 
-def test_a_closed_writer_takes_nothing_and_leaves_the_socket_open() -> None:
+def test_closing_a_writer_leaves_the_socket_open() -> None:
+    # As with the original: a wrapper around ``wfile`` may have been collected meanwhile.
     one, two = socket.socketpair()
     with one, two:
         with ConnectionWriter(one) as writer:
             assert writer.fileno() == one.fileno()
         assert writer.closed
-        with pytest.raises(ValueError, match="closed"):
-            writer.write(b"late")
-        one.sendall(b"open")
-        assert two.recv(100) == b"open"
+        writer.write(b"late")
+        assert two.recv(100) == b"late"
 
 
 def test_a_writer_passes_for_the_file_that_it_replaces() -> None:

@@ -35,7 +35,7 @@ def read_chunked(stream: Any, limit: int) -> tuple[SpooledTemporaryFile[bytes], 
             if length > limit:
                 raise BadRequest(413, f"Chunked body of more than {limit} bytes")
             _copy(stream, body, size)
-            if stream.read(2) != b"\r\n":
+            if stream.readline(2) != b"\r\n":
                 raise BadRequest(400, "Chunk longer than its size")
         _skip_trailers(stream)
     except BaseException:

@@ -174,7 +174,7 @@ class RequestReader(BaseHTTPRequestHandler):
         _request.check_section(replay.seen())
         if type(self.headers) is dict:
             self.headers = self.MessageClass()  # HTTP/0.9, since 3.14.4
-        if odd:
+        if odd or _request.parse_fields(replay.seen()) is None:
             self.close_connection = True
         fields: _request.Fields = list(self.headers.items())
         return self._take_body(_request.find_framing(fields), may_expect=False)
@@ -237,6 +237,13 @@ class RequestReader(BaseHTTPRequestHandler):
         if body.left and self._chunked_length is None:
             self.close_connection = self._lingers = True
         body.release(self.rfile)
+
+    def _can_skip_body(self) -> bool:
+        """Tell whether what is unread of the body does not end the connection by its size."""
+        body = self._body
+        if body is None or self._chunked_length is not None:  # read, as far as the wire goes
+            return True
+        return body.left <= _SKIPPED_AT_MOST
 
     def _skip(self, body: BodyReader) -> None:
         """Read what has come of a body; nobody waits for the rest."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import sys
+import threading
 import time
 from functools import partial
 from http.server import HTTPServer
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ._streams import Farewell
     from ._waiting import Action, Ready, Waiting
 
+#: Servers that give each connection a process of its own.
 FORKING = (socketserver.ForkingMixIn,) if hasattr(socketserver, "ForkingMixIn") else ()
 #: Servers that give each connection a thread or a process of its own.
 CONCURRENT = (socketserver.ThreadingMixIn, *FORKING)
@@ -40,11 +43,14 @@ class WaitingServer(HTTPServer):
 
     _waiting: Waiting | None = None
     # While serve_forever() runs: the connections that are being served in its own thread,
-    # by their id, and what is to be done with each when it has bytes again; `None`: close it.
-    _served: dict[int, Callable[[Any, Any], object] | None] | None = None
+    # by their id, and what is to be done with each when it has bytes again, within how many
+    # seconds; `None`: close it.
+    _served: dict[int, tuple[Callable[[Any, Any], object], float | None] | None] | None = None
     # The kept connections that wait in a thread of their own.
     _resting: set[Any]
     _is_closed = False
+    # The thread of serve_forever() or handle_request().
+    _loop_thread: int | None = None
 
     # The standard library's own, so that whoever sets them by that name is heard.
     _BaseServer__shutdown_request: bool
@@ -56,24 +62,38 @@ class WaitingServer(HTTPServer):
         `service_actions` is called after each round, and every `poll_interval` seconds.
         """
         self._BaseServer__is_shut_down.clear()
-        waiting = self._start_waiting()
-        self._served = {}
+        timeout = self.socket.gettimeout()
         try:
+            waiting = self._start_waiting()
+            self._served = {}
+            if timeout is None:
+                # Another process, or thread, may accept first what the selector told of.
+                self.socket.settimeout(0.001)
             while not self._BaseServer__shutdown_request:
                 knock, ready = waiting.wait(poll_interval)
-                if self._BaseServer__shutdown_request:
+                try:
+                    if not self._BaseServer__shutdown_request:
+                        self._heed(knock, ready)
+                finally:
                     self._put_back(ready)
-                    break
-                if knock:
-                    self._handle_request_noblock()
-                for _, action, _ in ready:
-                    action()
-                self._close_late()
-                self.service_actions()
         finally:
             self._served = None
+            if self._is_closed:
+                self._close_waiting()
+            elif timeout is None:
+                self.socket.settimeout(None)
             self._BaseServer__shutdown_request = False
             self._BaseServer__is_shut_down.set()
+
+    def _heed(self, knock: bool, ready: list[Ready]) -> None:
+        """Serve those that have come; what is left in `ready` was not."""
+        if knock:
+            self._handle_request_noblock()
+        while ready:
+            _, action, _ = ready.pop(0)
+            action()
+        self._close_late()
+        self.service_actions()
 
     def shutdown(self) -> None:
         """End `serve_forever`, which runs in another thread, and wait until it has ended."""
@@ -121,7 +141,9 @@ class WaitingServer(HTTPServer):
         """Accept a connection; serve it, or let it wait until it has bytes."""
         try:
             request, client_address = self.get_request()
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting is not None:
+                self._waiting.drop_oldest()
             return None
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
@@ -131,8 +153,12 @@ class WaitingServer(HTTPServer):
             and not isinstance(self, CONCURRENT)
             and self._waiting.is_silent(request)
         ):
-            self._let_wait(request, partial(self._serve, request, client_address))
-            return _SILENT
+            try:
+                self._let_wait(request, partial(self._serve, request, client_address))
+            except (KeyError, OSError, TypeError, ValueError):
+                pass  # it cannot wait: it is served at once
+            else:
+                return _SILENT
         self._serve(request, client_address)
         return None
 
@@ -162,7 +188,8 @@ class WaitingServer(HTTPServer):
         if then is None:
             self.shutdown_request(request)
         else:
-            self._let_wait(request, partial(then, request, client_address))
+            action, patience = then
+            self._let_wait(request, partial(action, request, client_address), patience)
 
     # For request handlers; the server that one has may be another, or a stand-in.
 
@@ -178,13 +205,13 @@ class WaitingServer(HTTPServer):
     def _keep(self, request: Any) -> None:
         """Have a connection wait for its next request."""
         if self._served is not None:
-            self._served[id(request)] = self._serve
+            self._served[id(request)] = self._serve, None
 
     def _let_drain(self, request: Any, farewell: Farewell) -> bool:
         """Have a connection wait for its end; false where it cannot."""
         if self._served is None or not self._can_keep(request):
             return False
-        self._served[id(request)] = partial(self._drain, farewell)
+        self._served[id(request)] = partial(self._drain, farewell), farewell.patience()
         return True
 
     def _drain(self, farewell: Farewell, request: Any, client_address: Any) -> object:
@@ -207,10 +234,9 @@ class WaitingServer(HTTPServer):
         """Close the listening socket and the connections that wait."""
         self._is_closed = True
         super().server_close()
-        waiting = self._waiting
-        if waiting is None:
+        if self._waiting is None:
             return
-        for request in waiting.take_all():
+        for request in self._waiting.take_all():
             self.shutdown_request(request)
         for request in list(self._resting):
             try:
@@ -218,10 +244,17 @@ class WaitingServer(HTTPServer):
             except OSError:
                 pass
         if self._served is None:
-            self._waiting = None
+            self._close_waiting()
+
+    def _close_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            for request in waiting.take_all():
+                self.shutdown_request(request)
             waiting.close()
 
     def _start_waiting(self) -> Waiting:
+        self._loop_thread = threading.get_ident()
         if self._waiting is None:
             from ._waiting import Waiting  # not for programs that only import the server
 

@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
 _SHUT_WR = 1  # as socket.SHUT_WR, which a CGI script need not import
@@ -61,14 +61,7 @@ class ConnectionWriter:
         return self._sock.fileno()  # type: ignore[no-any-return]
 
     def write(self, data: Any) -> int:
-        """Send all the bytes, or keep them while blocks are held; return their number.
-
-        Raises:
-            ValueError: the file is closed.
-
-        """
-        if self.closed:
-            raise ValueError("write to closed file")
+        """Send all the bytes, or keep them while blocks are held; return their number."""
         if self.holds:
             self._held.append(data if type(data) is bytes else bytes(data))
         else:
@@ -168,9 +161,6 @@ class Farewell:
             pass
 
 
-io.BufferedIOBase.register(ConnectionWriter)
-
-
 class BodyReader:
     """Read a request's body from a stream that goes on behind it: ``wsgi.input``.
 
@@ -195,11 +185,11 @@ class BodyReader:
     def read(self, size: int | None = -1, /) -> bytes:
         """Return `size` bytes, or all that is left; fewer only where the client stopped."""
         wanted = self._bounded(size)
-        if wanted <= _BLOCK:
-            return self._take(self._source.read(wanted)) if wanted else b""
-        blocks = []
+        blocks: list[bytes] = []
         while wanted:
             block = self._take(self._source.read(min(wanted, _BLOCK)))
+            if len(block) in (0, wanted) and not blocks:
+                return block
             if not block:
                 break
             blocks.append(block)
@@ -218,6 +208,17 @@ class BodyReader:
         view[: len(block)] = block
         return len(block)
 
+    def readinto1(self, buffer: Any, /) -> int:
+        """Read into a buffer what one read brings; return how many bytes."""
+        view = memoryview(buffer).cast("B")
+        block = self.read1(len(view))
+        view[: len(block)] = block
+        return len(block)
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """Return bytes that are buffered, or come by one read, without taking them."""
+        return self._source.peek(size)[: self.left] if self.left else b""
+
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line with its end, at most `size` bytes of it."""
         wanted = self._bounded(size)
@@ -233,8 +234,23 @@ class BodyReader:
                 break
         return lines
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
+    def __iter__(self) -> BodyReader:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def __enter__(self) -> BodyReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: the connection is not the application's to close (PEP 3333)."""
 
     def release(self, connection: Any) -> None:
         """Close the source, unless it is the connection's file."""
@@ -252,3 +268,7 @@ class BodyReader:
             return b""
         self.left -= len(block)
         return block
+
+
+io.BufferedIOBase.register(ConnectionWriter)
+io.BufferedIOBase.register(BodyReader)

@@ -53,8 +53,12 @@ class Waiting:
         request = ready[0]
         with self._lock:
             if len(self._connections) >= self._limit:
-                self._dropped.append(self._forget(next(iter(self._connections))))
-            self._selector.register(request, selectors.EVENT_READ, request)
+                self._drop_oldest()
+            try:
+                self._selector.register(request, selectors.EVENT_READ, request)
+            except KeyError:  # the number of one that somebody else has closed
+                self._drop_closed()
+                self._selector.register(request, selectors.EVENT_READ, request)
             self._connections[request] = ready
         if threading.get_ident() != self._waiter:
             self.wake()
@@ -73,10 +77,11 @@ class Waiting:
 
     def listen(self, listener: int) -> None:
         """Have `wait` tell of new connections too, to that descriptor."""
-        if self._listener is not None:
-            self._selector.unregister(self._listener)
-        self._selector.register(listener, selectors.EVENT_READ)
-        self._listener = listener
+        with self._lock:
+            if self._listener is not None:
+                self._selector.unregister(self._listener)
+            self._selector.register(listener, selectors.EVENT_READ)
+            self._listener = listener
 
     def wait(self, timeout: float | None) -> tuple[bool, list[Ready]]:
         """Wait for bytes, a new connection, `wake` or the end of `timeout` seconds.
@@ -88,7 +93,7 @@ class Waiting:
         """
         self._waiter = threading.get_ident()
         knock, ready = False, []
-        for key, _ in self._selector.select(self._bounded(timeout)):
+        for key, _ in self._select(self._bounded(timeout)):
             if key.fileobj == self._listener:
                 knock = True
             elif key.data is None:
@@ -99,6 +104,16 @@ class Waiting:
                         ready.append(self._connections[key.data])
                         self._forget(key.data)
         return knock, ready
+
+    def _select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        try:
+            return self._selector.select(timeout)
+        except (OSError, ValueError):
+            # Where closed descriptors are an error, it says not whose.
+            with self._lock:
+                if not self._drop_closed():
+                    raise
+            return []
 
     def _bounded(self, timeout: float | None) -> float | None:
         """Return a timeout that ends with the patience for a waiting connection."""
@@ -116,12 +131,17 @@ class Waiting:
         fileno = getattr(request, "fileno", None)
         try:
             return fileno is not None and fileno() >= 0
-        except OSError:
+        except (OSError, TypeError):
             return False
 
     def is_silent(self, request: Any) -> bool:
         """Tell whether a connection can be waited for, and has nothing to be read."""
         return self.can_hold(request) and not _has_bytes(request)
+
+    def drop_oldest(self) -> None:
+        """Give up the connection that has waited for the longest time."""
+        with self._lock:
+            self._drop_oldest()
 
     def take_late(self) -> list[Any]:
         """Return the connections that waited too long, or were one too many."""
@@ -151,6 +171,16 @@ class Waiting:
         self._selector.close()
         self._alarm.close()
         self._bell.close()
+
+    def _drop_oldest(self) -> None:
+        if self._connections:
+            self._dropped.append(self._forget(next(iter(self._connections))))
+
+    def _drop_closed(self) -> bool:
+        """Forget what somebody else has closed; tell whether there was anything."""
+        closed = [request for request in self._connections if not self.can_hold(request)]
+        self._dropped += map(self._forget, closed)
+        return bool(closed)
 
     def _forget(self, request: Any) -> Any:
         del self._connections[request]

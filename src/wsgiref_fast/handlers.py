@@ -381,6 +381,7 @@ class BaseHandler(_Runner):
 # What a subclass may replace, to tell whether one did.
 _CONVERT = BaseHandler._convert_string_type
 _SEND_PREAMBLE = BaseHandler.send_preamble
+_HEADERS = Headers.__bytes__, Headers.__str__, Headers.__contains__, Headers.get
 
 
 class SimpleHandler(BaseHandler):
@@ -422,13 +423,14 @@ class SimpleHandler(BaseHandler):
 
     def close(self) -> None:
         """Close the application's iterable and take the state back."""
+        is_cut = self._is_cut()
         try:
+            super().close()  # in which the application may still read the body
+        finally:
             # Whoever keeps a connection reads its next request from behind this one's body.
             finish = getattr(getattr(self, "request_handler", None), "_finish_request", None)
             if finish is not None:
-                finish(self._is_cut())
-        finally:
-            super().close()
+                finish(is_cut)
 
     def _is_cut(self) -> bool:
         """Tell whether the connection cannot go on after this response."""
@@ -454,6 +456,7 @@ class SimpleHandler(BaseHandler):
         if (
             type(self.stdout) is ConnectionWriter
             and type(self.headers) is Headers
+            and (Headers.__bytes__, Headers.__str__, Headers.__contains__, Headers.get) == _HEADERS
             and self.origin_server
             and type(self).send_preamble is _SEND_PREAMBLE
             and "send_preamble" not in self.__dict__

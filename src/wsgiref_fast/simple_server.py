@@ -11,6 +11,7 @@ import sys
 from http.server import BaseHTTPRequestHandler as BaseHTTPRequestHandler
 from http.server import HTTPServer as HTTPServer
 from socketserver import TCPServer, ThreadingMixIn
+from threading import get_ident
 
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
@@ -57,7 +58,9 @@ class ServerHandler(SimpleHandler):
         if not (persists or self.http_version >= "1.1") or "Connection" in self.headers:
             return
         if persists and getattr(handler, "_keeps_connection", False):
-            persists = "Content-Length" in self.headers or self._is_bodyless()
+            persists = handler._can_skip_body() and (
+                "Content-Length" in self.headers or self._is_bodyless()
+            )
             handler.close_connection = not persists
             if persists and handler.request_version == "HTTP/1.0":
                 self.headers["Connection"] = "keep-alive"
@@ -186,6 +189,10 @@ def _is_ipv6(server_address: Any) -> bool:
     return socket.AF_INET not in {family for family, *_ in found}
 
 
+#: Requests that a client may send in a row while others wait for the server's only thread.
+_SERVED_IN_A_ROW = 1000
+
+
 class WSGIRequestHandler(RequestReader):
     """Read a request from a connection, and run the server's application for it.
 
@@ -200,6 +207,8 @@ class WSGIRequestHandler(RequestReader):
 
     # Set where handle() is ours: it closes the connection, or keeps it, after each request.
     _keeps_connection = False
+    # Requests of the connection since it had last to wait.
+    _served = 0
 
     def handle(self) -> None:
         """Serve the connection's request; further ones too where it is kept.
@@ -220,8 +229,12 @@ class WSGIRequestHandler(RequestReader):
 
     def _handle_request(self) -> None:
         self.requestline = self.request_version = self.command = ""
+        self.close_connection = True  # unless the request says so, and is understood
         try:
             self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
+            if self.raw_requestline == b"\r\n" and self.protocol_version >= "HTTP/1.1":
+                # One that a client sends after a body (RFC 9112 section 2.2).
+                self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
         except TimeoutError:
             self._refuse(408, "Request not received in time")
             return
@@ -229,16 +242,17 @@ class WSGIRequestHandler(RequestReader):
             self.send_error(414)
             return
         if not self.parse_request():
+            self.close_connection = True  # whoever refused it did not look for its end
             return
-        if not self.close_connection:
-            has_thread = isinstance(self.server, ThreadingMixIn)
-            self.close_connection = not (has_thread or self._can_wait())
+        self._served += 1
+        if not self.close_connection and not self._may_go_on():
+            self.close_connection = self._lingers = True
         handler = ServerHandler(
             self.rfile,
             self.wfile,
             self.get_stderr(),
             self.get_environ(),
-            multithread=isinstance(self.server, ThreadingMixIn),
+            multithread=self._is_threaded(),
             multiprocess=isinstance(self.server, FORKING),
         )
         handler.request_handler = self
@@ -247,6 +261,19 @@ class WSGIRequestHandler(RequestReader):
         handler.run(self.server.get_app())  # type: ignore[attr-defined]
         if handler.environ is not None:  # it did not come to its end: nor can the connection
             self.close_connection = True
+
+    def _may_go_on(self) -> bool:
+        """Tell whether the connection can be kept without keeping others waiting."""
+        if isinstance(self.server, ThreadingMixIn) and self._is_threaded():
+            return True
+        return self._can_wait() and self._served < _SERVED_IN_A_ROW
+
+    def _is_threaded(self) -> bool:
+        """Tell whether this request runs beside others: not in the server's own thread."""
+        loop_thread = getattr(self.server, "_loop_thread", None)
+        if loop_thread is None:
+            return isinstance(self.server, ThreadingMixIn)
+        return bool(loop_thread != get_ident())
 
     def _can_wait(self) -> bool:
         can_keep = getattr(self.server, "_can_keep", None)

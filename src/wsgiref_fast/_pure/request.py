@@ -29,14 +29,14 @@ class BadRequest(ValueError):
 def parse_request_line(line: bytes) -> tuple[str, str, str, str] | None:
     """Return line, method, target and version of an HTTP/1 request, or `None`.
 
-    White space is taken as `http.server` takes it: any amount between the three words.
+    Plain is: three words with single spaces between them.
     """
     text = line.decode("iso-8859-1").rstrip("\r\n")
     words = text.split()
     if len(words) != 3:
         return None
     method, target, version = words
-    if version not in _VERSIONS:
+    if version not in _VERSIONS or text != f"{method} {target} {version}":
         return None
     if target.startswith("//"):  # a URI's authority, to whoever echoes it (gh-87389)
         target = "/" + target.lstrip("/")
@@ -105,15 +105,21 @@ def check_section(section: bytes) -> None:
 
     Raises:
         BadRequest: a CR that is not part of a line's end (RFC 9112 section 2.2), or white
-            space between a name and its colon (section 5.1).
+            space between a name and its colon (section 5.1), or a folded line of a field
+            that frames the request (section 5.2).
 
     """
+    name = b""
     for line in section.split(b"\n"):
         line = line.removesuffix(b"\r")
         if b"\r" in line:
             raise BadRequest(400, "Bare CR in a header")
+        if line[:1] in (b" ", b"\t"):
+            if name.lower().decode("iso-8859-1") in FRAMING_FIELDS - {"content-type"}:
+                raise BadRequest(400, "Folded header")
+            continue
         name, colon, _ = line.partition(b":")
-        if colon and name[:1] not in (b" ", b"\t") and name.split() not in ([name], []):
+        if colon and name.split() not in ([name], []):
             raise BadRequest(400, "White space before the colon of a header")
 
 
