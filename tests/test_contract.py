@@ -196,10 +196,11 @@ ATTRIBUTES = [
     (LONG, SIMPLE, "WSGIRequestHandler", "sys_version", "system/1"),
     (LONG, SIMPLE, "WSGIRequestHandler", "protocol_version", "HTTP/1.1"),
     (LONG, SIMPLE, "WSGIRequestHandler", "error_content_type", "text/made-up"),
-    (BAD, SIMPLE, "WSGIRequestHandler", "default_request_version", "HTTP/1.1"),
     (b"X / HTTP/z\r\n\r\n", SIMPLE, "WSGIRequestHandler", "error_message_format", "%(code)d!"),
     (b"X / 1 2\r\n\r\n", SIMPLE, "WSGIRequestHandler", "error_message_format", "%(message)s"),
 ]
+if sys.version_info < (3, 14):  # later ones send a status line whatever this says
+    ATTRIBUTES.append((BAD, SIMPLE, "WSGIRequestHandler", "default_request_version", "HTTP/1.1"))
 
 
 @pytest.mark.parametrize("as_property", [False, True])
@@ -1330,6 +1331,10 @@ ODD = {
 }
 
 
+if sys.version_info >= (3, 14):  # the original fails at these (a row of the deviations)
+    del ODD["HTTP/0.9"], ODD["HTTP/0.9 with headers"]
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_request_is_answered_as_by_the_original(name: str) -> None:
     outcomes = []
@@ -1356,8 +1361,9 @@ def test_what_the_odd_requests_come_to(lib: Any) -> None:
 
     assert answer("two slashes").endswith(b"\r\n\r\n/evil/x")
     assert answer("absolute form").endswith(b"\r\n\r\nhttp://h/abs")
-    assert answer("HTTP/0.9") == b"/"
-    assert answer("HTTP/2.0").lstrip().startswith(b"<!DOCTYPE")  # no status line
+    if "HTTP/0.9" in ODD:
+        assert answer("HTTP/0.9") == b"/"
+        assert answer("HTTP/2.0").lstrip().startswith(b"<!DOCTYPE")  # no status line
     assert b"Error code: 505" in answer("HTTP/2.0")
     assert status("101 fields") == "431"
     assert status("field of 65537") == "431"

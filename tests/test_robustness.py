@@ -147,6 +147,17 @@ def test_a_response_says_that_a_large_unread_body_ends_the_connection() -> None:
         assert b"\r\nConnection: close\r\n" in exchange(server, head + b"x" * 100_000)
 
 
+def test_a_large_buffer_admits_no_longer_line() -> None:
+    class Buffered(QuietHandler):
+        rbufsize = 1 << 17  # as since 3.14
+
+    app = Recorder()
+    with serving(app, handler_class=Buffered) as server:
+        head = b"GET / HTTP/1.0\r\nX-A: " + b"a" * 66_000 + b"\r\n\r\n"
+        assert exchange(server, head).startswith(b"HTTP/1.0 431 ")
+    assert not app.paths
+
+
 # A client that takes more than its share
 
 

@@ -142,7 +142,8 @@ class RequestReader(BaseHTTPRequestHandler):
             return None
         here = rfile.peek()
         end = 2 if here.startswith(b"\r\n") else here.find(b"\r\n\r\n") + 4
-        parsed = _request.parse_fields(here[:end]) if end != 3 else None
+        # A longer one may have a line that is too long.
+        parsed = _request.parse_fields(here[:end]) if 3 != end <= MAX_LINE else None
         if parsed is not None:
             rfile.read(end)
         return parsed

@@ -556,3 +556,12 @@ def _take_process(handler: BaseCGIHandler, environ: dict[str, str]) -> None:
         multithread=False,
         multiprocess=True,
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Provide the pattern that the original imports since 3.14, when somebody asks for it."""
+    if name == "_name_disallowed_re":
+        from .headers import _name_disallowed_re
+
+        return _name_disallowed_re
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
