@@ -24,6 +24,10 @@ FORKING = (socketserver.ForkingMixIn,) if hasattr(socketserver, "ForkingMixIn") 
 #: Servers that give each connection a thread or a process of its own.
 CONCURRENT = (socketserver.ThreadingMixIn, *FORKING)
 
+#: Seconds to wait for a connection that somebody else may have accepted. Not none where
+#: an accepted socket inherits that it does not block, as on BSD.
+_ACCEPT_TIMEOUT = 0.0 if sys.platform == "linux" else 0.001
+
 #: What heeding a connection comes to that has no request to serve.
 _SILENT = object()
 
@@ -68,7 +72,7 @@ class WaitingServer(HTTPServer):
             self._served = {}
             if timeout is None:
                 # Another process, or thread, may accept first what the selector told of.
-                self.socket.settimeout(0.001)
+                self.socket.settimeout(_ACCEPT_TIMEOUT)
             while not self._BaseServer__shutdown_request:
                 knock, ready = waiting.wait(poll_interval)
                 try:
@@ -87,11 +91,11 @@ class WaitingServer(HTTPServer):
 
     def _heed(self, knock: bool, ready: list[Ready]) -> None:
         """Serve those that have come; what is left in `ready` was not."""
-        if knock:
-            self._handle_request_noblock()
         while ready:
             _, action, _ = ready.pop(0)
             action()
+        if knock:
+            self._handle_request_noblock()
         self._close_late()
         self.service_actions()
 

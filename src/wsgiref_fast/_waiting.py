@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _NEVER = float("inf")
 
+#: Seconds that a new connection has for its first byte before others are looked after.
+_MOMENT = 0.001
+
 
 class Waiting:
     """A server's listening socket and its silent connections, waited for together.
@@ -198,12 +201,16 @@ _poll = getattr(select, "poll", None)  # missing on Windows
 
 
 def _has_bytes(request: Any) -> bool:
-    """Tell whether a connection can be read from at once, be it to learn of its end."""
+    """Tell whether a connection can be read from, be it to learn of its end.
+
+    A client sends just after it has connected: to wait a moment for that is less work than
+    to have the connection wait in the selector.
+    """
     pending = getattr(request, "pending", None)  # a TLS socket may hold bytes itself
     if pending is not None and pending():
         return True
     if _poll is None:
-        return bool(select.select([request], [], [], 0)[0])
+        return bool(select.select([request], [], [], _MOMENT)[0])
     poll = _poll()
     poll.register(request, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(_MOMENT * 1000))
