@@ -11,12 +11,12 @@ import importlib
 import os
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from support import PATIENCE, connected, receive_all
+import support
+from support import connected, receive_all
 
 LIBRARIES = ("wsgiref", "wsgiref_fast")
 MODULES = ("handlers", "headers", "simple_server", "types", "util", "validate")
@@ -33,19 +33,9 @@ def load(name: str) -> Any:
     return importlib.import_module(name)
 
 
-@contextmanager
-def running(server: Any, **options: Any) -> Iterator[Any]:
+def running(server: Any, **options: Any) -> AbstractContextManager[Any]:
     """Run ``serve_forever()`` in a thread; the original would hear its end late otherwise."""
-    options = {"poll_interval": 0.01, **options}
-    thread = threading.Thread(target=server.serve_forever, kwargs=options)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join(PATIENCE)
-        server.server_close()
-    assert not thread.is_alive()
+    return support.running(server, **{"poll_interval": 0.01, **options})
 
 
 def ask(server: Any, request: bytes = GET) -> bytes:

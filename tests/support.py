@@ -35,7 +35,14 @@ def serving(
     """Run a server's ``serve_forever()`` in a thread; it has a ``log`` list of lines."""
     server = make_server(host, 0, app, server_class, handler_class)
     server.__dict__.setdefault("log", [])
-    thread = threading.Thread(target=server.serve_forever)
+    with running(server):
+        yield server
+
+
+@contextmanager
+def running(server: Any, **options: Any) -> Iterator[Any]:
+    """Run a server's ``serve_forever()`` in a thread, with these arguments; close it."""
+    thread = threading.Thread(target=server.serve_forever, kwargs=options)
     thread.start()
     try:
         yield server

@@ -15,6 +15,7 @@ from ._streams import BodyReader, ConnectionWriter, Farewell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: Bytes of a body that an application left unread and that are read to keep a connection.
@@ -234,7 +235,7 @@ class RequestReader(BaseHTTPRequestHandler):
             return
         self.rfile = self._connection_file
         if body.left and not self.close_connection and body.left <= _SKIPPED_AT_MOST:
-            self._skip(body)
+            self._read_at_once(body.read)  # nobody waits for the rest
         if body.left and self._chunked_length is None:
             self.close_connection = self._lingers = True
         body.release(self.rfile)
@@ -246,17 +247,17 @@ class RequestReader(BaseHTTPRequestHandler):
             return True
         return body.left <= _SKIPPED_AT_MOST
 
-    def _skip(self, body: BodyReader) -> None:
-        """Read what has come of a body; nobody waits for the rest."""
+    def _read_at_once(self, read: Callable[[], bytes]) -> bytes:
+        """Read without waiting: what has come already."""
         try:
             timeout = self.connection.gettimeout()
             self.connection.settimeout(0)
             try:
-                body.read()
+                return read()
             finally:
                 self.connection.settimeout(timeout)
         except (OSError, AttributeError):
-            pass  # it is gone; or is a stand-in
+            return b""  # it is gone; or is a stand-in
 
     def _refuse(self, status: int, reason: str) -> None:
         """Send an error, and log it by one line."""

@@ -240,8 +240,7 @@ class WaitingServer(HTTPServer):
         super().server_close()
         if self._waiting is None:
             return
-        for request in self._waiting.take_all():
-            self.shutdown_request(request)
+        self._shut(self._waiting.take_all())
         for request in list(self._resting):
             try:
                 request.shutdown(socket.SHUT_RDWR)  # its thread closes it
@@ -253,8 +252,7 @@ class WaitingServer(HTTPServer):
     def _close_waiting(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            for request in waiting.take_all():
-                self.shutdown_request(request)
+            self._shut(waiting.take_all())
             waiting.close()
 
     def _start_waiting(self) -> Waiting:
@@ -286,7 +284,11 @@ class WaitingServer(HTTPServer):
                 self._waiting.put_back(ready)
 
     def _close_late(self) -> None:
-        for request in self._waiting.take_late() if self._waiting is not None else ():
+        if self._waiting is not None:
+            self._shut(self._waiting.take_late())
+
+    def _shut(self, requests: list[Any]) -> None:
+        for request in requests:
             self.shutdown_request(request)
 
 

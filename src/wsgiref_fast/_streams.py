@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _SHUT_WR = 1  # as socket.SHUT_WR, which a CGI script need not import
@@ -203,17 +203,11 @@ class BodyReader:
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer; return how many bytes."""
-        view = memoryview(buffer).cast("B")
-        block = self.read(len(view))
-        view[: len(block)] = block
-        return len(block)
+        return _fill(buffer, self.read)
 
     def readinto1(self, buffer: Any, /) -> int:
         """Read into a buffer what one read brings; return how many bytes."""
-        view = memoryview(buffer).cast("B")
-        block = self.read1(len(view))
-        view[: len(block)] = block
-        return len(block)
+        return _fill(buffer, self.read1)
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return bytes that are buffered, or come by one read, without taking them."""
@@ -268,6 +262,13 @@ class BodyReader:
             return b""
         self.left -= len(block)
         return block
+
+
+def _fill(buffer: Any, read: Callable[[int], bytes]) -> int:
+    view = memoryview(buffer).cast("B")
+    block = read(len(view))
+    view[: len(block)] = block
+    return len(block)
 
 
 io.BufferedIOBase.register(ConnectionWriter)

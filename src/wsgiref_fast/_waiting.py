@@ -46,6 +46,8 @@ class Waiting:
         self._lock = threading.Lock()
         self._connections: dict[Any, Ready] = {}  # in the order of their coming
         self._dropped: list[Any] = []
+        # No deadline is before this; it may be of one that waits no more.
+        self._next_end = _NEVER
 
     def add(self, request: Any, action: Action, timeout: float | None) -> None:
         """Let a connection wait for bytes and then for `action`, at most `timeout` seconds."""
@@ -63,6 +65,7 @@ class Waiting:
                 self._drop_closed()
                 self._selector.register(request, selectors.EVENT_READ, request)
             self._connections[request] = ready
+            self._next_end = min(self._next_end, ready[2])
         if threading.get_ident() != self._waiter:
             self.wake()
 
@@ -121,9 +124,9 @@ class Waiting:
     def _bounded(self, timeout: float | None) -> float | None:
         """Return a timeout that ends with the patience for a waiting connection."""
         with self._lock:
-            end = min((end for _, _, end in self._connections.values()), default=_NEVER)
             if self._dropped:
                 return 0
+            end = self._next_end
         if end == _NEVER:
             return timeout
         left = max(end - time.monotonic(), 0)
@@ -150,9 +153,12 @@ class Waiting:
         """Return the connections that waited too long, or were one too many."""
         now = time.monotonic()
         with self._lock:
-            late = [request for request, _, end in self._connections.values() if end <= now]
-            given_up = [*self._dropped, *map(self._forget, late)]
-            self._dropped.clear()
+            given_up, self._dropped = self._dropped, []
+            if self._next_end <= now:
+                late = [request for request, _, end in self._connections.values() if end <= now]
+                given_up += map(self._forget, late)
+                ends = (end for _, _, end in self._connections.values())
+                self._next_end = min(ends, default=_NEVER)
         return given_up
 
     def wake(self) -> None:

@@ -296,14 +296,7 @@ class WSGIRequestHandler(RequestReader):
 
     def _has_buffered(self) -> bool:
         """Tell whether bytes of the next request are here already."""
-        timeout = self.connection.gettimeout()
-        self.connection.settimeout(0)
-        try:
-            return bool(self.rfile.peek())  # type: ignore[attr-defined]
-        except (OSError, AttributeError):
-            return False
-        finally:
-            self.connection.settimeout(timeout)
+        return bool(self._read_at_once(lambda: self.rfile.peek()))  # type: ignore[attr-defined]
 
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""

@@ -32,7 +32,7 @@ class FileWrapper(_Wrapper):
         return self
 
     def __next__(self) -> Any:
-        # As _next_block() has it, without its call for each block.
+        """Return the next block; once one was empty the file is not read again."""
         if not self._ended:
             block = self.filelike.read(self.blksize)
             if block:
@@ -42,18 +42,9 @@ class FileWrapper(_Wrapper):
 
     def __getitem__(self, _index: int) -> Any:
         """Return the next block, whatever the index: iteration as before ``__iter__``."""
-        block = self._next_block()
-        if not block:
-            raise IndexError("no more blocks")
-        return block
+        try:
+            return next(self)
+        except StopIteration:
+            raise IndexError("no more blocks") from None
 
     _ended = False
-
-    def _next_block(self) -> Any:
-        """Read a block; once one was empty the file is not read again."""
-        if self._ended:
-            return None
-        block = self.filelike.read(self.blksize)
-        if not block:
-            self._ended = True
-        return block
