@@ -60,6 +60,12 @@ class WaitingServer(HTTPServer):
     _BaseServer__shutdown_request: bool
     _BaseServer__is_shut_down: Any
 
+    def server_activate(self) -> None:
+        """Listen. What serving needs is imported by now, so that no interrupt cuts it short."""
+        from . import _waiting  # noqa: F401 - not by programs that only import the server
+
+        super().server_activate()
+
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until `shutdown`, which is heard at once.
 
@@ -258,7 +264,7 @@ class WaitingServer(HTTPServer):
     def _start_waiting(self) -> Waiting:
         self._loop_thread = threading.get_ident()
         if self._waiting is None:
-            from ._waiting import Waiting  # not for programs that only import the server
+            from ._waiting import Waiting
 
             self._waiting = Waiting(self.waiting_limit)
             self._resting = set()
