@@ -268,7 +268,8 @@ def test_all_kernels_are_used_or_none(compiled: Path, tmp_path: Path) -> None:
     extensions(site)[-1].unlink()
     program = """
 from wsgiref_fast import _impl
-homes = {getattr(_impl, name).__module__ for names in _impl.KERNELS.values() for name in names}
+kernels = {name for names in _impl.KERNELS.values() for name in names}
+homes = {value.__module__ for name, value in vars(_impl).items() if name in kernels}
 print(_impl.IMPLEMENTATION, {home.split(".")[1] for home in homes})
 """
     assert run(program, site, "-W", "error") == (0, "pure {'_pure'}", "")

@@ -21,7 +21,7 @@ SOURCES = Path(__file__).parent.parent / "src" / "_speedups"
 
 #: From the lowest up. A module may import what stands in a line above its own.
 LAYERS = [
-    {"types", "_grammar"},
+    {"types", "_grammar", "_hooks"},
     {"_pure"},
     {"_speedups"},
     {"_impl"},

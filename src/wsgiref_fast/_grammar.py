@@ -44,11 +44,8 @@ MAX_CHUNK_DIGITS = 16
 MAX_CHUNK_LINE = 4096
 MAX_TRAILERS = 16384
 
-#: Request headers that say what becomes of the connection, and what the body is and where
-#: it ends.
-FRAMING_FIELDS = frozenset(
-    {"connection", "content-length", "content-type", "expect", "transfer-encoding"}
-)
+#: Request headers that say what becomes of the connection, and where the body ends.
+FRAMING_FIELDS = frozenset({"connection", "content-length", "expect", "transfer-encoding"})
 
 #: Names of request headers that most clients send: their environ keys are made once.
 COMMON_FIELDS = (

@@ -2,7 +2,8 @@
 
 The environment variable ``WSGIREF_FAST_IMPL`` wishes (``auto``, ``pure`` or ``compiled``);
 `IMPLEMENTATION` says what came of it. Either all kernels are compiled or none is.
-Callers reach a kernel through this module at each call (``_impl.serialize_headers``).
+Callers reach a kernel through this module at each call (``_impl.serialize_head``); a class
+that has kernels as methods is decorated with `accelerated`.
 """
 
 from __future__ import annotations
@@ -10,19 +11,40 @@ from __future__ import annotations
 import os
 import sys
 
+from . import _hooks
+from ._pure import environ as _pure_environ
 from ._pure import headers as _pure_headers
+from ._pure import request as _pure_request
+from ._pure import response as _pure_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any, Literal, TypeVar
+
+    Class = TypeVar("Class", bound=type)
 
 #: Each kernel module and the functions of it that have a twin.
-KERNELS = {"headers": ("validate_headers", "serialize_headers")}
+KERNELS: dict[str, tuple[str, ...]] = {
+    "headers": (
+        *("validate_headers", "serialize_headers", "to_bytes", "get", "get_item", "contains"),
+        *("set_item", "delete_item", "setdefault", "add_header", "take_list"),
+    ),
+    "request": ("parse_request_line", "parse_section"),
+    "environ": ("make_environ",),
+    "response": ("serialize_head",),
+}
 
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
 
 validate_headers = _pure_headers.validate_headers
 serialize_headers = _pure_headers.serialize_headers
+parse_request_line = _pure_request.parse_request_line
+parse_section = _pure_request.parse_section
+make_environ = _pure_environ.make_environ
+serialize_head = _pure_response.serialize_head
+
+#: Classes with kernels as methods: class, method, kernel module, kernel.
+_methods: list[tuple[type, str, str, str]] = []
 
 
 def use(implementation: Literal["pure", "compiled"]) -> None:
@@ -33,17 +55,48 @@ def use(implementation: Literal["pure", "compiled"]) -> None:
 
     """
     global IMPLEMENTATION
-    home = "_pure" if implementation == "pure" else "_speedups"
-    modules = {name: _import(f"{__package__}.{home}.{name}") for name in KERNELS}
+    modules = {name: _load(name, implementation) for name in KERNELS}
     for name, functions in KERNELS.items():
         for function in functions:
-            globals()[function] = getattr(modules[name], function)
+            if function in globals():
+                globals()[function] = getattr(modules[name], function)
     IMPLEMENTATION = implementation
+    for owner, method, name, function in _methods:
+        _bind(owner, method, getattr(modules[name], function))
 
 
-def _import(name: str) -> Any:
-    __import__(name)  # importlib, at every start, costs more than the kernel
-    return sys.modules[name]
+def accelerated(owner: Class) -> Class:
+    """Have those methods of a class that are reference kernels follow the choice.
+
+    The class itself is plain Python: its methods can be replaced as any others.
+    """
+    kernels = {
+        getattr(_load(name, "pure"), function): (name, function)
+        for name, functions in KERNELS.items()
+        for function in functions
+    }
+    _hooks.note(owner)
+    for method, value in list(vars(owner).items()):
+        if type(value) is _FUNCTION and value in kernels:
+            name, function = kernels[value]
+            _methods.append((owner, method, name, function))
+            _bind(owner, method, getattr(_load(name, IMPLEMENTATION), function))
+    return owner
+
+
+_FUNCTION = type(use)
+
+
+def _bind(owner: type, method: str, kernel: Any) -> None:
+    setattr(owner, method, kernel)
+    _hooks.renote(owner, method)
+
+
+def _load(name: str, implementation: str) -> Any:
+    home = "_pure" if implementation == "pure" else "_speedups"
+    full_name = f"{__package__}.{home}.{name}"
+    __import__(full_name)  # importlib, at every start, costs more than the kernel
+    return sys.modules[full_name]
 
 
 def _choose(wish: str) -> None:

@@ -9,6 +9,7 @@ import time
 from http.client import HTTPMessage, parse_headers
 from http.server import BaseHTTPRequestHandler
 
+from . import _impl
 from ._grammar import MAX_HEADER_LINES, MAX_LINE
 from ._pure import request as _request
 from ._streams import BodyReader, ConnectionWriter, Farewell
@@ -28,9 +29,9 @@ class _LazyMessage:
     def __get__(self, handler: RequestReader | None, owner: type) -> Any:
         if handler is None:
             return self
-        if handler._fields is None:
+        if handler._variables is None:
             raise AttributeError(f"{owner.__name__!r} object has no attribute 'headers'")
-        message = handler.headers = _make_message(handler._fields)
+        message = handler.headers = _make_message(_request.split_fields(handler._section))
         return message
 
 
@@ -59,12 +60,15 @@ class RequestReader(BaseHTTPRequestHandler):
     #: The most bytes of a chunked request body; they are kept in memory or in a file.
     max_chunked_body = 1 << 30
     headers: Any = _LazyMessage()
+    #: Whether headers with an underscore in their name get into the environ. There they
+    #: are the same variable as those with a dash, which a proxy may have checked.
+    underscore_headers = False
 
     raw_requestline: bytes
 
-    # The header fields of the current request, if our own parser read them.
-    _fields: _request.Fields | None = None
-    _framing: _request.Framing
+    # The header section of the current request, if our own parser read it.
+    _section: bytes
+    _variables: _request.Variables | None = None
     # Its body; while that is read it stands in the place of the connection's file.
     _body: BodyReader | None = None
     _connection_file: Any = None
@@ -103,22 +107,21 @@ class RequestReader(BaseHTTPRequestHandler):
         be answered; if not, an error has been sent.
         """
         self._forget_request()
-        line = _request.parse_request_line(self.raw_requestline)
+        line = _impl.parse_request_line(self.raw_requestline)
         try:
             if line is None or self.MessageClass is not HTTPMessage:
                 return self._parse_with_library(b"", odd=line is None)
             self.requestline, self.command, self.path, self.request_version = line
             self.close_connection = True
-            parsed = self._parse_buffered()
-            if parsed is None:
+            if not self._parse_buffered():
                 section = self._read_section()
-                parsed = _request.parse_fields(section)
-                if parsed is None:
+                plain = section if b"\r" in section else section.replace(b"\n", b"\r\n")
+                if not self._take_section(plain, 0):
                     return self._parse_with_library(section, odd=True)
-            self._fields, self._framing = parsed
+            variables = self._variables or {}
             if self.protocol_version >= "HTTP/1.1":
-                self._heed_connection(self._framing.get("connection", []))
-            return self._take_body(self._framing, may_expect=True)
+                self._heed_connection(variables.get("HTTP_CONNECTION", ""))
+            return self._take_body(variables, may_expect=True)
         except _request.BadRequest as error:
             self._refuse(error.status, str(error))
         except TimeoutError:
@@ -127,27 +130,37 @@ class RequestReader(BaseHTTPRequestHandler):
 
     def _forget_request(self) -> None:
         self.__dict__.pop("headers", None)
-        self._fields = None
+        self._variables = None
         self._chunked_length = None
         if self._body is not None:  # of a handler that keeps connections by itself
             self.rfile, self._body = self._connection_file, None
 
-    def _parse_buffered(self) -> tuple[_request.Fields, _request.Framing] | None:
+    def _parse_buffered(self) -> bool:
         """Parse the header section if it has come with the request line and is plain.
 
         Nothing is read where it is not: lines that end in LF alone may mark its end
         before the empty line that is looked for here.
         """
-        rfile = self.rfile
-        if type(rfile) is not io.BufferedReader:
-            return None
-        here = rfile.peek()
-        end = 2 if here.startswith(b"\r\n") else here.find(b"\r\n\r\n") + 4
-        # A longer one may have a line that is too long.
-        parsed = _request.parse_fields(here[:end]) if 3 != end <= MAX_LINE else None
-        if parsed is not None:
+        rfile: Any = self.rfile
+        if type(rfile) is io.BufferedReader:
+            end = self._take_section(rfile.peek(), 0)
             rfile.read(end)
-        return parsed
+        elif type(rfile) is io.BytesIO:
+            end = self._take_section(rfile.getvalue(), rfile.tell())
+            if end:
+                rfile.seek(end)
+        else:
+            return False
+        return end > 0
+
+    def _take_section(self, data: bytes, start: int) -> int:
+        """Parse a header section if it is plain; return where it ends, else 0."""
+        parsed = _impl.parse_section(data, start, bool(self.underscore_headers))
+        if parsed is None:
+            return 0
+        self._variables, end = parsed
+        self._section = data[start:end]
+        return end
 
     def _read_section(self) -> bytes:
         """Read the header section by lines, with the empty one that ends it, if it comes."""
@@ -176,28 +189,28 @@ class RequestReader(BaseHTTPRequestHandler):
         _request.check_section(replay.seen())
         if type(self.headers) is dict:
             self.headers = self.MessageClass()  # HTTP/0.9, since 3.14.4
-        if odd or _request.parse_fields(replay.seen()) is None:
+        if odd or _impl.parse_section(replay.seen(), 0, True) is None:
             self.close_connection = True
         fields: _request.Fields = list(self.headers.items())
         return self._take_body(_request.find_framing(fields), may_expect=False)
 
-    def _heed_connection(self, values: list[str]) -> None:
+    def _heed_connection(self, value: str) -> None:
         """Set `close_connection` as version and ``Connection`` say (RFC 9112 section 9.3)."""
-        options = {option.strip(" \t").lower() for option in ",".join(values).split(",")}
+        options = {option.strip(" \t").lower() for option in value.split(",")}
         persists = self.request_version != "HTTP/1.0" or "keep-alive" in options
         self.close_connection = "close" in options or not persists
 
     def _heed_expect(self, value: str) -> bool:
         """Answer ``Expect: 100-continue``, between parties of HTTP/1.1."""
         if (
-            value.lower() != "100-continue"
+            value.partition(",")[0].lower() != "100-continue"
             or self.protocol_version < "HTTP/1.1"
             or self.request_version < "HTTP/1.1"
         ):
             return True
         return self.handle_expect_100()
 
-    def _take_body(self, framing: _request.Framing, may_expect: bool) -> bool:
+    def _take_body(self, framing: _request.Variables, may_expect: bool) -> bool:
         """Let `rfile` be the request's body until the request is finished.
 
         Returns false where the client's expectation was refused.
@@ -207,13 +220,13 @@ class RequestReader(BaseHTTPRequestHandler):
 
         """
         length, chunked = 0, False
-        if "content-length" in framing:
-            length = _request.parse_content_length(framing["content-length"])
-        if "transfer-encoding" in framing:
-            chunked = _request.is_chunked(framing["transfer-encoding"], self.request_version)
-            if "content-length" in framing:
+        if "CONTENT_LENGTH" in framing:
+            length = _request.parse_content_length(framing["CONTENT_LENGTH"])
+        if "HTTP_TRANSFER_ENCODING" in framing:
+            chunked = _request.is_chunked(framing["HTTP_TRANSFER_ENCODING"], self.request_version)
+            if "CONTENT_LENGTH" in framing:
                 raise _request.BadRequest(400, "Both Content-Length and Transfer-Encoding")
-        if may_expect and "expect" in framing and not self._heed_expect(framing["expect"][0]):
+        if may_expect and not self._heed_expect(framing.get("HTTP_EXPECT", "")):
             return False
         connection_file = self._connection_file = self.rfile
         source: Any = connection_file

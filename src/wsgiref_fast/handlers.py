@@ -6,13 +6,14 @@ import os as os
 import sys
 import time
 
+from . import _hooks, _impl
 from ._grammar import NAME_CONTROLS
 from ._process_environ import _is_request as _is_request
 from ._process_environ import _needs_transcode as _needs_transcode
 from ._process_environ import read_environ
 from ._pure.response import _monthname as _monthname
 from ._pure.response import _weekdayname as _weekdayname
-from ._pure.response import format_date_time, serialize_head
+from ._pure.response import format_date_time
 from ._streams import ConnectionWriter
 from .headers import Headers
 from .util import FileWrapper, guess_scheme, is_hop_by_hop
@@ -381,7 +382,7 @@ class BaseHandler(_Runner):
 # What a subclass may replace, to tell whether one did.
 _CONVERT = BaseHandler._convert_string_type
 _SEND_PREAMBLE = BaseHandler.send_preamble
-_HEADERS = Headers.__bytes__, Headers.__str__, Headers.__contains__, Headers.get
+_HEADERS = "__bytes__", "__str__", "__contains__", "get"
 
 
 class SimpleHandler(BaseHandler):
@@ -456,7 +457,7 @@ class SimpleHandler(BaseHandler):
         if (
             type(self.stdout) is ConnectionWriter
             and type(self.headers) is Headers
-            and (Headers.__bytes__, Headers.__str__, Headers.__contains__, Headers.get) == _HEADERS
+            and _hooks.is_own(Headers, _HEADERS)
             and self.origin_server
             and type(self).send_preamble is _SEND_PREAMBLE
             and "send_preamble" not in self.__dict__
@@ -464,7 +465,7 @@ class SimpleHandler(BaseHandler):
             headers = self.headers._headers
             date, server = _current_date(), self.server_software
             status = str(self.status)
-            self._write(serialize_head(self.http_version, status, headers, date, server))
+            self._write(_impl.serialize_head(self.http_version, status, headers, date, server))
         else:
             super()._send_head()
 

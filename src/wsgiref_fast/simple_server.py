@@ -13,6 +13,7 @@ from http.server import HTTPServer as HTTPServer
 from socketserver import TCPServer, ThreadingMixIn
 from threading import get_ident
 
+from . import _impl
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
 from ._reading import RequestReader
@@ -201,9 +202,6 @@ class WSGIRequestHandler(RequestReader):
     """
 
     server_version = server_version
-    #: Whether headers with an underscore in their name get into the environ. There they
-    #: are the same variable as those with a dash, which a proxy may have checked.
-    underscore_headers = False
 
     # Set where handle() is ours: it closes the connection, or keeps it, after each request.
     _keeps_connection = False
@@ -300,17 +298,18 @@ class WSGIRequestHandler(RequestReader):
 
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""
-        environ: WSGIEnvironment = self.server.base_environ.copy()  # type: ignore[attr-defined]
-        environ["SERVER_PROTOCOL"] = self.request_version
-        environ["SERVER_SOFTWARE"] = self.server_version
-        environ["REQUEST_METHOD"] = self.command
-        _environ.add_target(environ, self.path)
+        address = self.client_address[0]
+        environ: WSGIEnvironment = _impl.make_environ(
+            self.server.base_environ,  # type: ignore[attr-defined]
+            (self.command, self.path, self.request_version),
+            self.server_version,
+            address,
+            self._get_variables(),
+        )
         if sys.version_info < (3, 13):
             host = self.address_string()
-            if host != self.client_address[0]:
+            if host != address:
                 environ["REMOTE_HOST"] = host
-        environ["REMOTE_ADDR"] = self.client_address[0]
-        self._add_fields(environ)
         if self._chunked_length is not None:
             # As the coding's removal demands (RFC 9112 section 7.1.3).
             environ["CONTENT_LENGTH"] = str(self._chunked_length)
@@ -318,23 +317,15 @@ class WSGIRequestHandler(RequestReader):
             environ["wsgi.input_terminated"] = True
         return environ
 
-    def _add_fields(self, environ: WSGIEnvironment) -> None:
-        fields = self._fields
-        if fields is not None and "headers" not in self.__dict__:
-            content_type = self._framing.get("content-type", ["text/plain"])[0]
-            length = self._framing.get("content-length", [None])[0]
-        else:  # somebody has looked at the message, and may have changed it
-            fields = list(self.headers.items())
-            content_type = self.headers.get("content-type")
-            if content_type is None:
-                content_type = self.headers.get_content_type()
-            length = self.headers.get("content-length")
-        environ["CONTENT_TYPE"] = content_type
-        if length:
-            if "," in length:  # a list of equal values
-                length = length.partition(",")[0].strip(" \t")
-            environ["CONTENT_LENGTH"] = length
-        _environ.add_fields(environ, fields, self.underscore_headers)
+    def _get_variables(self) -> dict[str, str]:
+        variables = self._variables
+        if variables is None or "headers" in self.__dict__:
+            # Somebody has looked at the message, and may have changed it.
+            variables = {}
+            _environ.add_fields(variables, self.headers.items(), self.underscore_headers)
+            if "CONTENT_TYPE" not in variables:
+                variables["CONTENT_TYPE"] = self.headers.get_content_type()
+        return variables
 
     def get_stderr(self) -> Any:
         """Return ``wsgi.errors``."""

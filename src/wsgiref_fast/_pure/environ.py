@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from .._grammar import COMMON_FIELDS
+from .request import make_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,53 +12,57 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def make_keys(name: str) -> tuple[str, str]:
-    """Return a header name as a CGI variable (RFC 3875 section 4.1.18), bare and prefixed."""
-    key = name.replace("-", "_").upper()
-    return key, "HTTP_" + key
+def make_environ(
+    base_environ: dict[str, Any],
+    request: tuple[str, str, str],
+    software: str,
+    address: str,
+    variables: dict[str, str],
+) -> dict[str, Any]:
+    """Return a request's environ.
 
+    ``PATH_INFO`` is the target's path, percent-decoded to "bytes in str". A header field
+    whose bare name is a variable already is left out.
 
-_COMMON_KEYS = {
-    spelling: keys
-    for name in COMMON_FIELDS
-    for keys in (make_keys(name),)
-    for spelling in (name, name.lower())
-}
+    Args:
+        base_environ: what is the same for each request of the server.
+        request: method, target and version.
+        software: what ``SERVER_SOFTWARE`` says.
+        address: what ``REMOTE_ADDR`` says.
+        variables: the header fields, as `request.parse_section` returns them.
 
-
-def add_target(environ: dict[str, Any], target: str) -> None:
-    """Put ``PATH_INFO``, percent-decoded to "bytes in str", and ``QUERY_STRING`` in."""
+    """
+    environ = base_environ.copy()
+    method, target, version = request
+    environ["SERVER_PROTOCOL"] = version
+    environ["SERVER_SOFTWARE"] = software
+    environ["REQUEST_METHOD"] = method
     path, _, query = target.partition("?")
     environ["PATH_INFO"] = unquote(path, "iso-8859-1") if "%" in path else path
     environ["QUERY_STRING"] = query
+    environ["REMOTE_ADDR"] = address
+    environ["CONTENT_TYPE"] = variables.get("CONTENT_TYPE", "text/plain")
+    length = variables.get("CONTENT_LENGTH")
+    if length:
+        # One of a list of equal values.
+        environ["CONTENT_LENGTH"] = (
+            length.partition(",")[0].strip(" \t") if "," in length else length
+        )
+    for key, value in variables.items():
+        if key[:5] == "HTTP_" and key[5:] not in environ:
+            environ[key] = value
+    return environ
 
 
 def add_fields(
-    environ: dict[str, Any], fields: Iterable[tuple[str, str]], underscores: bool
+    variables: dict[str, str], fields: Iterable[tuple[str, str]], underscores: bool
 ) -> None:
-    """Put a request's header fields in as ``HTTP_`` variables.
-
-    A field whose bare name is a variable already (``Content-Type``) is left out. Repeated
-    fields are joined with a comma, cookies with a semicolon (RFC 9113 section 8.2.3).
-
-    Args:
-        environ: is changed.
-        fields: names and values.
-        underscores: whether names with an underscore count: they are the same variable
-            as the name with a dash, which a client may not be meant to set.
-
-    """
+    """Put header fields in as CGI variables, as `request.parse_section` has them."""
     for name, value in fields:
-        keys = _COMMON_KEYS.get(name)
-        if keys is None:
-            if "_" in name and not underscores:
-                continue
-            keys = make_keys(name)
-        bare, key = keys
-        if bare in environ:
+        if "_" in name and not underscores:
             continue
-        if key in environ:
-            separator = "; " if key == "HTTP_COOKIE" else ","
-            environ[key] += separator + value.strip()
-        else:
-            environ[key] = value.strip()
+        key = make_key(name)
+        if key not in variables:
+            variables[key] = value.strip() if key[0] == "H" else value
+        elif key != "CONTENT_TYPE":
+            variables[key] += ("; " if key == "HTTP_COOKIE" else ",") + value.strip()

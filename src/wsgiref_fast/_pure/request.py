@@ -1,19 +1,18 @@
 """A request line and a header section, from bytes; how the body is framed.
 
-Each function answers for the plain case and says `None` to anything else: the caller then
-asks the standard library's own parser.
+What is parsed here is plain; to anything else a parser says `None`, and the caller then
+asks the standard library's own.
 """
 
 from __future__ import annotations
 
-from .._grammar import COMMON_FIELDS, FRAMING_FIELDS, MAX_HEADER_LINES, MAX_LENGTH_DIGITS
+from .._grammar import COMMON_FIELDS, FRAMING_FIELDS, MAX_HEADER_LINES, MAX_LENGTH_DIGITS, MAX_LINE
 
-#: A request's header section: names and values in the order of the wire.
+#: A request's header fields: names and values in the order of the wire.
 Fields = list[tuple[str, str]]
 
-#: Of `FRAMING_FIELDS` those that a request has: lower-case names, values in their order.
-Framing = dict[str, list[str]]
-
+#: The same as CGI variables (RFC 3875 section 4.1.18): repeated fields are one.
+Variables = dict[str, str]
 
 _VERSIONS = frozenset(f"HTTP/1.{minor}" for minor in range(10))
 
@@ -43,61 +42,106 @@ def parse_request_line(line: bytes) -> tuple[str, str, str, str] | None:
     return text, method, target, version
 
 
-def parse_fields(section: bytes) -> tuple[Fields, Framing] | None:
-    """Return a header section's fields and the values of those that frame it, or `None`.
+def parse_section(data: bytes, start: int, underscores: bool) -> tuple[dict[str, str], int] | None:
+    """Return the header section that starts in `data` at `start`, as CGI variables, and its end.
 
-    Plain is: lines that all end in CRLF, or all in LF, the last one empty; on each a
-    name of printable ASCII, a colon and a value; fewer of them than any `http.client` has
-    as its limit.
+    Repeated fields are joined with a comma, cookies with a semicolon (RFC 9113 section
+    8.2.3); of several ``Content-Type`` the first counts.
+
+    Plain is: lines that end in CRLF, the last one empty; on each a name of printable ASCII,
+    a colon and a value; fewer of them than any `http.client` has as its limit; in fields
+    that frame the request nothing but printable ASCII.
+
+    Args:
+        data: what has come of the request.
+        start: where its header section starts.
+        underscores: whether names with an underscore count: they are the same variable
+            as the name with a dash, which a client may not be meant to set.
+
     """
-    text = section.decode("iso-8859-1")
-    ends = text.count("\n")
-    if text.count("\r") not in (0, ends):
+    if data.startswith(b"\r\n", start):
+        return {}, start + 2
+    end = data.find(b"\r\n\r\n", start, start + MAX_LINE)
+    if end < 0:
         return None
-    lines = text.splitlines()
-    if len(lines) != ends:
-        # It splits at a bare CR too, and at what is no line's end here, such as NEL.
-        lines = [line.removesuffix("\r") for line in text.split("\n")]
-        if lines.pop() or "\r" in "".join(lines):
+    text = data[start:end].decode("iso-8859-1")
+    lines = text.split("\r\n")
+    if not text.count("\r") == text.count("\n") == len(lines) - 1:
+        return None
+    if len(lines) >= MAX_HEADER_LINES - 1:
+        return None
+    variables: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
             return None
-    if not 0 < ends < MAX_HEADER_LINES or lines.pop():
-        return None
-    try:
-        fields = [(name, value.lstrip(" \t")) for name, value in [x.split(":", 1) for x in lines]]
-    except ValueError:  # no colon
-        return None
-    framing: Framing = {}
-    for name, value in fields:
-        role = _ROLES.get(name, "")
-        if role is None:
-            continue
-        if not role:
-            if not (name and name.isascii() and name.isprintable()) or " " in name:
+        key = COMMON_KEYS.get(name)
+        if key is None:
+            key = _find_key(name, value, underscores)
+            if key is None:
                 return None
-            role = name.lower()
-            if role not in FRAMING_FIELDS:
+            if not key:
                 continue
-        framing.setdefault(role, []).append(value)
-    return fields, framing
+        if key not in variables:
+            variables[key] = value.strip() if key[0] == "H" else value.lstrip(" \t")
+        elif key != "CONTENT_TYPE":
+            separator = "; " if key == "HTTP_COOKIE" else ","
+            variables[key] += separator + value.strip()
+    return variables, end + 4
 
 
-def find_framing(fields: Fields) -> Framing:
-    """Return the values of those fields that say where a body ends, and what it is."""
-    framing: Framing = {}
-    for name, value in fields:
-        role = name.lower()
-        if role in FRAMING_FIELDS:
-            framing.setdefault(role, []).append(value)
-    return framing
+def _find_key(name: str, value: str, underscores: bool) -> str | None:
+    """Return a field's variable; an empty one for a field that does not count, or `None`."""
+    lower = name.lower()
+    if lower in FRAMING_KEYS:
+        plain = value.isascii() and value.strip(" \t").isprintable()
+        return FRAMING_KEYS[lower] if plain else None
+    if not (name and name.isascii() and name.isprintable()) or " " in name:
+        return None
+    if "_" not in name:
+        return make_key(lower)
+    if not underscores:
+        return ""
+    key = make_key(lower)
+    return None if key in _FRAMING_VARIABLES else key
 
 
-# Names in the spellings that are common, and what each is to the framing, if anything.
-_ROLES = {
-    spelling: lower if lower in FRAMING_FIELDS else None
+def make_key(name: str) -> str:
+    """Return a header name as a CGI variable (RFC 3875 section 4.1.18)."""
+    key = name.replace("-", "_").upper()
+    return key if name.lower() in _BARE else "HTTP_" + key
+
+
+_BARE = frozenset({"content-type", "content-length"})
+
+#: Fields whose value two parties must not read differently, and their variables.
+FRAMING_KEYS = {name: make_key(name) for name in sorted(FRAMING_FIELDS)}
+_FRAMING_VARIABLES = frozenset(FRAMING_KEYS.values())
+
+#: The variables of other names, in the spellings that are common.
+COMMON_KEYS = {
+    spelling: make_key(name)
     for name in COMMON_FIELDS
-    for lower in (name.lower(),)
-    for spelling in (name, lower)
+    for spelling in (name, name.lower())
+    if name.lower() not in FRAMING_KEYS
 }
+
+
+def split_fields(section: bytes) -> Fields:
+    """Return the fields of a header section that `parse_section` took."""
+    text = section.decode("iso-8859-1").removesuffix("\r\n\r\n")
+    pairs = [line.split(":", 1) for line in text.split("\r\n")] if ":" in text else []
+    return [(name, value.lstrip(" \t")) for name, value in pairs]
+
+
+def find_framing(fields: Fields) -> Variables:
+    """Return those fields that say where a body ends, as CGI variables."""
+    framing: Variables = {}
+    for name, value in fields:
+        key = make_key(name)
+        if name.lower() in FRAMING_KEYS:
+            framing[key] = f"{framing[key]},{value}" if key in framing else value
+    return framing
 
 
 def check_section(section: bytes) -> None:
@@ -115,7 +159,7 @@ def check_section(section: bytes) -> None:
         if b"\r" in line:
             raise BadRequest(400, "Bare CR in a header")
         if line[:1] in (b" ", b"\t"):
-            if name.lower().decode("iso-8859-1") in FRAMING_FIELDS - {"content-type"}:
+            if name.lower().decode("iso-8859-1") in FRAMING_FIELDS:
                 raise BadRequest(400, "Folded header")
             continue
         name, colon, _ = line.partition(b":")
@@ -123,8 +167,8 @@ def check_section(section: bytes) -> None:
             raise BadRequest(400, "White space before the colon of a header")
 
 
-def parse_content_length(values: list[str]) -> int:
-    """Return what all Content-Length fields of a request say.
+def parse_content_length(value: str) -> int:
+    """Return what the Content-Length fields of a request say, joined with commas.
 
     A list of equal values is one value (RFC 9110 section 8.6).
 
@@ -132,7 +176,7 @@ def parse_content_length(values: list[str]) -> int:
         BadRequest: they differ, or one is anything but digits, or larger than any file.
 
     """
-    lengths = {part.strip(" \t") for part in ",".join(values).split(",")}
+    lengths = {part.strip(" \t") for part in value.split(",")}
     length = lengths.pop()
     if lengths or not (length.isascii() and length.isdigit()):
         raise BadRequest(400, "Bad Content-Length")
@@ -141,15 +185,15 @@ def parse_content_length(values: list[str]) -> int:
     return int(length)
 
 
-def is_chunked(values: list[str], version: str) -> bool:
-    """Tell from its Transfer-Encoding fields whether a request's body is chunked.
+def is_chunked(value: str, version: str) -> bool:
+    """Tell from its Transfer-Encoding fields, joined, whether a request's body is chunked.
 
     Raises:
         BadRequest: another coding (501); chunked not last, twice, or before HTTP/1.1 (400;
             RFC 9112 sections 6.1 and 7.1).
 
     """
-    codings = [part.strip(" \t").lower() for part in ",".join(values).split(",")]
+    codings = [part.strip(" \t").lower() for part in value.split(",")]
     if codings == ["chunked"] and version >= "HTTP/1.1":
         return True
     if "chunked" in codings[:-1] or "" in codings or version < "HTTP/1.1":

@@ -22,9 +22,14 @@ def format_date_time(timestamp: float | None) -> str:
 
 
 def serialize_head(
-    version: str, status: str, headers: list[tuple[str, str]], date: str, server: str | None
+    version: str,
+    status: str,
+    headers: list[tuple[str, str]],
+    date: str,
+    server: str | None,
+    body: bytes = b"",
 ) -> bytes:
-    """Return a response's head, with the empty line that ends it.
+    """Return a response's head, with the empty line that ends it, and what of the body follows.
 
     Args:
         version: of HTTP, such as ``1.1``.
@@ -32,6 +37,7 @@ def serialize_head(
         headers: the header list; a ``Date`` or ``Server`` in it stands alone.
         date: what ``Date`` says otherwise.
         server: what ``Server`` says otherwise; empty or `None` for no such header.
+        body: a first block that leaves together with the head.
 
     Raises:
         UnicodeEncodeError: something is not Latin-1.
@@ -48,4 +54,4 @@ def serialize_head(
     head = "\r\n".join([*lines, *fields, "", ""]).encode("iso-8859-1")
     if count_controls(head) != 2 * (len(lines) + len(fields)) + 2:
         check_lines(fields)
-    return head
+    return head + body if body else head

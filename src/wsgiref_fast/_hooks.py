@@ -1,0 +1,50 @@
+"""What programs may override, and whether they did.
+
+A short cut through several methods is taken only where each of them is still our own.
+Whoever defines such methods notes them here; a subclass's, or one assigned later, is found
+not to be them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+#: What each noted class defined.
+_noted: dict[type, dict[str, Any]] = {}
+
+_MISSING = object()
+
+
+def note(*owners: type) -> None:
+    """Remember what these classes define."""
+    for owner in owners:
+        _noted[owner] = dict(vars(owner))
+
+
+def renote(owner: type, name: str) -> None:
+    """Remember that a noted class has another value for a name, by our own doing."""
+    _noted[owner][name] = vars(owner)[name]
+
+
+def find(cls: type, name: str) -> Any:
+    """Return what a class has for a name, unbound; `None` where it has nothing."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+def is_own(cls: type, names: Iterable[str]) -> bool:
+    """Tell whether a class has for each of the names what its noted base defined, or nothing."""
+    return all(_is_own(cls, name) for name in names)
+
+
+def _is_own(cls: type, name: str) -> bool:
+    for base in cls.__mro__:
+        found = vars(base).get(name, _MISSING)
+        if found is not _MISSING:
+            return _noted.get(base, {}).get(name, _MISSING) is found
+    return True

@@ -1,0 +1,348 @@
+"""Serve many requests of each kind, and tell what has grown by that.
+
+    python memory.py [--leaks] [COUNT [KIND...]]
+
+After a warm-up, COUNT requests of each kind (or of those whose name holds one of the
+words given) are served, and what then is there is compared with what was before. Kinds
+that grow each time are printed with what has grown, and make the exit status 1. With
+``--leaks`` the kinds are ones that do leak: to see that it would be noticed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from functools import partial
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import traffic
+from traffic import CASES, CLIENT, FIELDS, GET, Application, Case, Once, Stub
+
+from wsgiref_fast import handlers, headers, simple_server, util
+from wsgiref_fast.handlers import SimpleHandler
+from wsgiref_fast.headers import Headers
+from wsgiref_fast.simple_server import ThreadingWSGIServer, WSGIRequestHandler, make_server
+
+Kind = Callable[[], Iterator[Once]]
+
+#: What may have grown when as many requests were served again.
+LIMITS = {
+    "blocks": 75,  # objects of up to 512 bytes
+    "objects": 30,  # of those that may be part of a cycle
+    "bytes": 8192,  # of larger objects, and what C code took for itself
+    "references": 30,  # to what lives as long as the process
+    "descriptors": 0,
+    "threads": 0,
+    "resident": 2 << 20,
+}
+#: So often a kind must have grown, for a cache may do so once or twice.
+ROUNDS = 4
+
+
+# Measures
+
+
+class _Mallinfo(ctypes.Structure):
+    """The C library's own count: glibc's ``struct mallinfo2``, since 2.33."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+_mallinfo = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "mallinfo2", None)
+if _mallinfo is not None:
+    _mallinfo.restype = _Mallinfo
+
+
+def allocated_bytes() -> int:
+    """Return the bytes that the C library has given out."""
+    if _mallinfo is None:
+        return 0
+    info = _mallinfo()
+    return int(info.uordblks + info.hblkhd)
+
+
+def resident_bytes() -> int:
+    """Return the resident set's size, where the platform tells it."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * 4096 if status.exists() else 0
+
+
+def immortals() -> list[Any]:
+    """Return objects that outlive each request, and that each request refers to."""
+    modules = (handlers, headers, simple_server, util)
+    shared = [value for module in modules for value in vars(module).values()]
+    strings = ["HTTP_HOST", "wsgi.input", "REQUEST_METHOD", "GET", "HTTP/1.1", "Content-Type"]
+    cases = [part for case in CASES.values() for part in (case.app, case.handler, case.request)]
+    return [*shared, *map(sys.intern, strings), *cases, None, True, b"", "", ()]
+
+
+IMMORTALS = immortals()
+
+
+def measure() -> dict[str, int]:
+    gc.collect()
+    gc.collect()
+    return {
+        "blocks": sys.getallocatedblocks(),
+        "objects": len(gc.get_objects()),
+        "bytes": allocated_bytes(),
+        "references": sum(map(sys.getrefcount, IMMORTALS)),
+        "descriptors": traffic.descriptors(),
+        "threads": threading.active_count(),
+        "resident": resident_bytes(),
+    }
+
+
+def repeat(kind: Kind, count: int) -> None:
+    with contextmanager(kind)() as once:
+        for _ in range(count):
+            once()
+
+
+def growth(kind: Kind, count: int) -> dict[str, int]:
+    """Return what grows each time when `count` requests are served, and by how much."""
+    repeat(kind, count // 4 + 20)
+    grown = dict.fromkeys(LIMITS, 0)
+    before = measure()
+    for _ in range(ROUNDS):
+        repeat(kind, count)
+        after = measure()
+        grown = {name: after[name] - before[name] for name in grown}
+        grown = {name: more for name, more in grown.items() if more > LIMITS[name]}
+        if not grown:
+            break
+        before = after
+    return grown
+
+
+# Kinds that are no whole request
+
+
+def parsed() -> Any:
+    """Return a handler without a connection that has parsed a request."""
+    handler: Any = WSGIRequestHandler.__new__(WSGIRequestHandler)
+    handler.connection = handler.request = Stub(b"")
+    handler.raw_requestline = b"GET /a%20b?c HTTP/1.1\r\n"
+    handler.rfile = io.BufferedReader(io.BytesIO(FIELDS + b"\r\n"))
+    assert handler.parse_request()
+    return handler
+
+
+def parse_alone() -> Iterator[Once]:
+    yield parsed
+
+
+def message_alone() -> Iterator[Once]:
+    def once() -> None:
+        assert parsed().headers["host"] == "x"
+
+    yield once
+
+
+def environ_alone() -> Iterator[Once]:
+    handler = parsed()
+    with make_server("127.0.0.1", 0, traffic.hello) as handler.server:
+        handler.client_address = CLIENT
+        yield handler.get_environ
+
+
+def header_edits() -> Iterator[Once]:
+    def once() -> None:
+        fields = Headers([("A", "1"), ("B", "\xe9" * 100)])
+        fields["C"] = "3"
+        fields["a"] = "2"
+        fields.add_header("D", "4", name="x", none=None)
+        fields.setdefault("E", "5")
+        del fields["b"], fields["missing"]
+        assert "c" in fields
+        assert fields.get("nothing") is None
+        assert fields.get_all("A") == ["2"]
+        assert len(bytes(fields)) == len(str(fields))
+        assert fields.items() == list(zip(fields.keys(), fields.values(), strict=True))
+
+    yield once
+
+
+def refused_header_edits() -> Iterator[Once]:
+    edits: list[Callable[[Headers], object]] = [
+        lambda fields: fields.__setitem__("A", "1\n"),
+        lambda fields: fields.__setitem__("A\n", "1"),
+        lambda fields: fields.setdefault("New", b"1"),  # type: ignore[arg-type]
+        lambda fields: fields.add_header("A", "1", b="\0"),
+        lambda fields: fields.get(1),  # type: ignore[arg-type]
+        lambda fields: Headers([("A", "\r")]),
+        lambda fields: Headers([None]),  # type: ignore[list-item]
+        lambda fields: Headers(()),  # type: ignore[arg-type]
+        lambda fields: bytes(Headers([("A", "\u0100")])),
+    ]
+
+    def once() -> None:
+        for edit in edits:
+            try:
+                edit(Headers([("A", "1")]))
+            except (AssertionError, AttributeError, TypeError, ValueError):
+                continue
+            raise AssertionError("the edit was not refused")
+
+    yield once
+
+
+def simple_handler() -> Iterator[Once]:
+    """Run an application on streams, without a server."""
+
+    def once() -> None:
+        environ: dict[str, Any] = {}
+        util.setup_testing_defaults(environ)
+        output = io.BytesIO()
+        SimpleHandler(io.BytesIO(), output, sys.stderr, environ).run(traffic.hello)
+        assert output.getvalue().endswith(b"Hello, world!")
+
+    yield once
+
+
+def silent_connection() -> Iterator[Once]:
+    """Serve one client while another says nothing, and then goes."""
+    with traffic.looping(CASES["plain"], simple_server.WSGIServer) as server:
+
+        def once() -> None:
+            with traffic.connect(server):
+                traffic.exchange(CASES["plain"], server)
+            traffic.exchange(CASES["plain"], server)
+
+        yield once
+
+
+def resting_connection() -> Iterator[Once]:
+    """Keep a connection whose client takes its time between two requests."""
+    with traffic.looping(CASES["kept connection"], simple_server.WSGIServer) as server:
+
+        def once() -> None:
+            with traffic.connect(server) as connection:
+                for _ in range(3):
+                    connection.sendall(GET)
+                    assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+            traffic.exchange(CASES["kept connection"], server)
+
+        yield once
+
+
+#: What concerns the connection, and so the loop that accepts it and lets it go.
+IN_THE_LOOP = (
+    *("plain", "HTTP/0.9", "HEAD", "no content", "body read", "body unread", "body cut short"),
+    *("large body unread", "chunked body", "chunked body malformed", "stream", "write()"),
+    *("file", "application fails", "application fails after a block", "start again too late"),
+    *("request line malformed", "bare CR", "lengths that differ", "line too long"),
+    *("field too long", "kept connection", "kept connection, bodies", "expectation"),
+    *("own handle()", "client gone before it sent", "client gone in the head"),
+    *("client gone in the line", "client gone in the response"),
+)
+
+KINDS: dict[str, Kind] = {
+    "parse_request() alone": parse_alone,
+    "get_environ() alone": environ_alone,
+    "headers of a request": message_alone,
+    "edits of Headers": header_edits,
+    "edits of Headers that are refused": refused_header_edits,
+    "SimpleHandler": simple_handler,
+    "silent connection": silent_connection,
+    "resting connection": resting_connection,
+    **{f"{name} (in memory)": partial(traffic.in_memory, case) for name, case in CASES.items()},
+    **{f"{name} (sockets)": partial(traffic.over_sockets, case) for name, case in CASES.items()},
+    **{f"{name} (loop)": partial(traffic.in_the_loop, CASES[name]) for name in IN_THE_LOOP},
+    **{
+        f"{name} (threads)": partial(traffic.in_the_loop, CASES[name], ThreadingWSGIServer)
+        for name in ("plain", "kept connection", "client gone in the response")
+    },
+}
+
+
+# Leaks
+
+
+def refer_again(thing: object) -> None:
+    """Do what a kernel does that takes one reference too many."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def keeps_environ(kept: list[Any]) -> Application:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        kept.append(environ)
+        return traffic.hello(environ, start_response)
+
+    return app
+
+
+def doing(leak: Callable[[], object]) -> Application:
+    """Return an application that does something at each request."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        leak()
+        return traffic.hello(environ, start_response)
+
+    return app
+
+
+def takes_memory(size: int) -> Any:
+    ctypes.pythonapi.PyMem_RawMalloc.restype = ctypes.c_void_p
+    return ctypes.pythonapi.PyMem_RawMalloc(ctypes.c_size_t(size))
+
+
+def takes_pages() -> None:
+    pages = mmap(-1, 1 << 15)
+    pages[:: 1 << 12] = b"x" * 8
+    refer_again(pages)
+
+
+def leaking(app: Application) -> Kind:
+    return partial(traffic.in_memory, Case(GET, app))
+
+
+LEAKS: dict[str, Kind] = {
+    "objects": leaking(keeps_environ([])),
+    "blocks": leaking(doing(lambda: refer_again(bytes(100)))),
+    "bytes": leaking(doing(lambda: refer_again(bytes(5000)))),
+    "bytes of C": leaking(doing(lambda: takes_memory(200))),
+    "references": leaking(doing(lambda: refer_again(traffic.hello))),
+    "descriptors": leaking(doing(lambda: os.open(os.devnull, os.O_RDONLY))),
+    "resident": leaking(doing(takes_pages)),
+}
+
+
+def report(kinds: dict[str, Kind], count: int) -> bool:
+    """Print what grows; tell whether anything does."""
+    growing = 0
+    for name, kind in kinds.items():
+        with redirect_stderr(traffic.Sink()):
+            grown = growth(kind, count)
+        if grown:
+            growing += 1
+            print(name, *(f"{what}+{more}" for what, more in grown.items()), sep="\t", flush=True)
+    print(f"{len(kinds)} kinds, {growing} growing, {count} requests each")
+    return growing > 0
+
+
+def main(arguments: list[str]) -> int:
+    leaks = arguments[:1] == ["--leaks"]
+    count, *words = arguments[leaks:] or ["1000"]
+    kinds = LEAKS if leaks else KINDS
+    chosen = {n: kind for n, kind in kinds.items() if not words or any(w in n for w in words)}
+    gc.freeze()  # what is here now stays: nobody has to look through it each time
+    return int(report(chosen, int(count)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
