@@ -91,6 +91,7 @@ cdef object unquote(const char *text, Py_ssize_t size):
     cdef char *decoded = short_one
     cdef Py_ssize_t i = 0, end = 0
     cdef int high, low
+    short_one[0] = 0  # gcc does not see that all that is read was written
     if memchr(text, b"%", size) is NULL:
         return decode_latin1(text, size)
     if size > <Py_ssize_t>sizeof(short_one):

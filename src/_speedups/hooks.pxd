@@ -1,4 +1,6 @@
-# Whether a type is as it was: what short cuts depend on.
+# Types and instances, as short cuts have to see them.
+
+from cpython.object cimport PyObject
 
 cdef extern from *:
     """
@@ -6,10 +8,19 @@ cdef extern from *:
     static inline unsigned int type_version(PyObject *type) {
         return ((PyTypeObject *)type)->tp_version_tag;
     }
+
+    /* An instance whose constructor does not run. */
+    static PyObject *no_arguments;
+    static inline PyObject *new_instance(PyObject *type) {
+        if (no_arguments == NULL && (no_arguments = PyTuple_New(0)) == NULL) return NULL;
+        return ((PyTypeObject *)type)->tp_new((PyTypeObject *)type, no_arguments, NULL);
+    }
     """
     unsigned int type_version(object type)
+    object new_instance(object type)
     dict PyObject_GenericGetDict(object, void *)
     Py_ssize_t PyDict_GET_SIZE(dict)
+    int PyDict_Next(dict, Py_ssize_t *, PyObject **, PyObject **)
 
 
 cdef inline dict attributes_of(object instance):

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 #: What each noted class defined.
 _noted: dict[type, dict[str, Any]] = {}
 
+#: The noted classes by their names.
+classes: dict[str, type] = {}
+
+#: Names of modules that programs replace: where each stands, and what stood there.
+module_names: dict[str, tuple[dict[str, Any], Any]] = {}
+
 _MISSING = object()
 
 
@@ -22,6 +28,12 @@ def note(*owners: type) -> None:
     """Remember what these classes define."""
     for owner in owners:
         _noted[owner] = dict(vars(owner))
+        classes[owner.__name__] = owner
+
+
+def note_names(namespace: dict[str, Any], *names: str) -> None:
+    """Remember what these names of a module stand for."""
+    module_names.update((name, (namespace, namespace[name])) for name in names)
 
 
 def renote(owner: type, name: str) -> None:
@@ -38,13 +50,25 @@ def find(cls: type, name: str) -> Any:
 
 
 def is_own(cls: type, names: Iterable[str]) -> bool:
-    """Tell whether a class has for each of the names what its noted base defined, or nothing."""
+    """Tell whether a class has for each of the names what noted classes defined, or nothing."""
     return all(_is_own(cls, name) for name in names)
 
 
 def _is_own(cls: type, name: str) -> bool:
+    """Tell it of one name; every definition counts, as methods of ours call their super's."""
+    has_own = has_other = False
     for base in cls.__mro__:
         found = vars(base).get(name, _MISSING)
-        if found is not _MISSING:
-            return _noted.get(base, {}).get(name, _MISSING) is found
-    return True
+        if found is _MISSING:
+            continue
+        if base not in _noted:
+            has_other = True
+        elif has_other or _noted[base].get(name, _MISSING) is not found:
+            return False
+        else:
+            has_own = True
+    return has_own or not has_other
+
+
+
+note(object)

@@ -16,6 +16,7 @@ from ._pure import environ as _pure_environ
 from ._pure import headers as _pure_headers
 from ._pure import request as _pure_request
 from ._pure import response as _pure_response
+from ._pure import run as _pure_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "request": ("parse_request_line", "parse_section"),
     "environ": ("make_environ",),
     "response": ("serialize_head",),
+    "run": ("set_up", "start", "finish", "serve"),
 }
 
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
@@ -42,6 +44,10 @@ parse_request_line = _pure_request.parse_request_line
 parse_section = _pure_request.parse_section
 make_environ = _pure_environ.make_environ
 serialize_head = _pure_response.serialize_head
+set_up = _pure_run.set_up
+start = _pure_run.start
+finish = _pure_run.finish
+serve = _pure_run.serve
 
 #: Classes with kernels as methods: class, method, kernel module, kernel.
 _methods: list[tuple[type, str, str, str]] = []

@@ -8,8 +8,9 @@ import sys
 import time
 from http.client import HTTPMessage, parse_headers
 from http.server import BaseHTTPRequestHandler
+from socketserver import BaseRequestHandler, StreamRequestHandler
 
-from . import _impl
+from . import _hooks, _impl
 from ._grammar import MAX_HEADER_LINES, MAX_LINE
 from ._pure import request as _request
 from ._streams import BodyReader, ConnectionWriter, Farewell
@@ -48,6 +49,7 @@ def _make_message(fields: _request.Fields) -> HTTPMessage:
     return message
 
 
+@_impl.accelerated
 class RequestReader(BaseHTTPRequestHandler):
     """Read requests from a connection: line, header section and body.
 
@@ -308,6 +310,8 @@ class RequestReader(BaseHTTPRequestHandler):
             _log_time = now, super().log_date_time_string()
         return _log_time[1]
 
+
+_hooks.note(BaseHTTPRequestHandler, StreamRequestHandler, BaseRequestHandler)
 
 _LOG_MESSAGE = BaseHTTPRequestHandler.log_message  # to tell whether somebody has another
 _LOGS_PLAINLY = sys.version_info < (3, 15)  # later ones colour a terminal's lines

@@ -61,6 +61,7 @@ class _Runner:
     """The base of `BaseHandler`: `install` can put the original class in its place."""
 
 
+@_impl.accelerated
 class BaseHandler(_Runner):
     """Run a WSGI application for one request: environ, call, response.
 
@@ -114,9 +115,11 @@ class BaseHandler(_Runner):
         # close() is left to finish_response() and the branch below: a subclass for an
         # asynchronous server returns from here with output still to come.
         try:
-            self.setup_environ()
+            if not _impl.set_up(self):
+                self.setup_environ()
             self.result = application(self.environ, self.start_response)
-            self.finish_response()
+            if not _impl.finish(self):
+                self.finish_response()
         except (ConnectionAbortedError, BrokenPipeError, ConnectionResetError):
             return
         except:  # noqa: E722 - whatever an application raises ends its request alone
@@ -128,6 +131,8 @@ class BaseHandler(_Runner):
 
     def setup_environ(self) -> None:
         """Make `environ`: the process's variables, the request's and the ``wsgi.*`` ones."""
+        if _impl.set_up(self):
+            return
         env: WSGIEnvironment = dict(self.os_environ)
         self.environ = env
         self.add_cgi_vars()
@@ -214,6 +219,8 @@ class BaseHandler(_Runner):
                     raise
             finally:
                 exc_info = None  # a traceback in a frame that it holds is a cycle
+        elif _impl.start(self, status, headers):
+            return self.write
         elif self.headers is not None:
             raise AssertionError("Headers already set!")
 
@@ -385,6 +392,7 @@ _SEND_PREAMBLE = BaseHandler.send_preamble
 _HEADERS = "__bytes__", "__str__", "__contains__", "get"
 
 
+@_impl.accelerated
 class SimpleHandler(BaseHandler):
     """A `BaseHandler` that gets its streams and its environ as arguments.
 
@@ -393,6 +401,8 @@ class SimpleHandler(BaseHandler):
     """
 
     stdout: Any
+    # Whether it logs, by its request handler; `None` where nothing is known of it.
+    _is_server: bool | None = False
 
     def __init__(
         self,
@@ -557,6 +567,9 @@ def _take_process(handler: BaseCGIHandler, environ: dict[str, str]) -> None:
         multithread=False,
         multiprocess=True,
     )
+
+
+_hooks.note_names(globals(), "is_hop_by_hop", "format_date_time", "time")
 
 
 def __getattr__(name: str) -> Any:

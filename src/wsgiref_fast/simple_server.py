@@ -13,7 +13,7 @@ from http.server import HTTPServer as HTTPServer
 from socketserver import TCPServer, ThreadingMixIn
 from threading import get_ident
 
-from . import _impl
+from . import _hooks, _impl
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
 from ._reading import RequestReader
@@ -40,10 +40,12 @@ sys_version = (
 software_version = server_version + " " + sys_version
 
 
+@_impl.accelerated
 class ServerHandler(SimpleHandler):
     """Run the application for one request of a `WSGIRequestHandler`, and log it."""
 
     server_software = software_version
+    _is_server = True
     #: The request handler: it logs, and knows whether its connection goes on.
     request_handler: Any
 
@@ -87,6 +89,9 @@ class ServerHandler(SimpleHandler):
             return True
         length = headers["Content-Length"]
         return not self._is_bodyless() and length is not None and length != str(self.bytes_sent)
+
+
+_hooks.note_names(globals(), "ServerHandler")
 
 
 class _LazyName:
@@ -194,6 +199,7 @@ def _is_ipv6(server_address: Any) -> bool:
 _SERVED_IN_A_ROW = 1000
 
 
+@_impl.accelerated
 class WSGIRequestHandler(RequestReader):
     """Read a request from a connection, and run the server's application for it.
 
@@ -213,6 +219,8 @@ class WSGIRequestHandler(RequestReader):
 
         Without a thread of its own, a kept connection goes back to the server to wait.
         """
+        if _impl.serve(self):
+            return
         self._keeps_connection = True
         self.close_connection = True
         self._handle_request()

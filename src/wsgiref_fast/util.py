@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import sys
 
+from . import _hooks
 from ._grammar import HOP_BY_HOP
 from ._pure.filewrapper import FileWrapper
 
@@ -131,3 +132,7 @@ _hoppish = HOP_BY_HOP.__contains__
 def is_hop_by_hop(header_name: str) -> bool:
     """Tell whether a header concerns one connection only (RFC 2616 section 13.5.1)."""
     return _hoppish(header_name.lower())
+
+
+_hooks.note(FileWrapper)
+_hooks.note_names(globals(), "_hoppish")

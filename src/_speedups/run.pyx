@@ -1,0 +1,663 @@
+# cython: language_level=3, freethreading_compatible=True, annotation_typing=False
+"""Short cuts through a request, where none of the methods that they skip is overridden.
+
+Each tells whether it did the work. Where it did not, nothing has happened, and the work is
+done step by step, in the methods of `handlers` and `simple_server`.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from hooks cimport PyDict_GET_SIZE, PyDict_Next, attributes_of, new_instance, type_version
+from libc.string cimport memchr, memcmp
+from text cimport (
+    PyUnicode_DATA,
+    PyUnicode_GET_LENGTH,
+    PyUnicode_IS_ASCII,
+    bytes_of,
+    count_controls,
+    is_latin1,
+    is_pair,
+    passes,
+    same_name,
+)
+
+import io
+import socketserver
+import sys
+import time
+from _thread import get_ident
+from http.client import HTTPMessage
+
+from wsgiref_fast import _hooks
+from wsgiref_fast._grammar import HOP_BY_HOP, MAX_LENGTH_DIGITS, MAX_LINE, NAME_CONTROLS, VALUE_CONTROLS
+from wsgiref_fast._pure import run as _reference
+from wsgiref_fast._speedups.environ import make_environ
+from wsgiref_fast._speedups.request import parse_request_line, parse_section
+from wsgiref_fast._speedups.response import serialize_head
+from wsgiref_fast._streams import BodyReader, ConnectionWriter
+
+
+def set_up(handler: Any) -> bool:
+    """Make the environ of a handler, as `handlers.BaseHandler.setup_environ` does."""
+    cdef Plan plan = plan_for(type(handler))
+    cdef dict state = attributes_of(handler)
+    if not plan.can_set_up or has_hook(state, HANDLER_HOOKS, &handler_state):
+        return _reference.set_up(handler)
+    make_state_environ(handler, state, plan)
+    return True
+
+
+def start(handler: Any, status: str, headers: list[tuple[str, str]]) -> bool:
+    """Take status and headers, as `handlers.BaseHandler.start_response` does the first time."""
+    cdef Plan plan = plan_for(type(handler))
+    cdef dict state = attributes_of(handler)
+    if (
+        not plan.can_start
+        or state.get("headers") is not None
+        or has_hook(state, HANDLER_HOOKS, &handler_state)
+        or not headers_are_own()
+        or not names_are_own(START_NAMES)
+        or not is_status(status)
+        or type(headers) is not list
+        or not can_be_sent(tuple(<list>headers))
+    ):
+        return _reference.start(handler, status, headers)
+    own = new_instance(Headers)
+    own._headers = headers
+    state["status"] = status
+    state["headers"] = own
+    return True
+
+
+def finish(handler: Any) -> bool:
+    """Send a response of one block and close, as `handlers.BaseHandler.finish_response` does."""
+    cdef Plan plan = plan_for(type(handler))
+    cdef dict state = attributes_of(handler)
+    if (
+        not plan.can_finish
+        or has_hook(state, HANDLER_HOOKS, &handler_state)
+        or not headers_are_own()
+        or not names_are_own(FINISH_NAMES)
+        or not send_and_close(handler, state, plan)
+    ):
+        return _reference.finish(handler)
+    return True
+
+
+cdef object make_state_environ(handler, dict state, Plan plan):
+    """Make the environ of a handler; return it."""
+    cdef dict environ = plan.os_environ.copy()
+    state["environ"] = environ
+    environ.update(state["base_env"])
+    environ["wsgi.input"] = state["stdin"]
+    environ["wsgi.errors"] = state["stderr"]
+    environ["wsgi.version"] = plan.version
+    environ["wsgi.run_once"] = plan.run_once
+    environ["wsgi.url_scheme"] = "https" if environ.get("HTTPS") in ("yes", "on", "1") else "http"
+    environ["wsgi.multithread"] = state["wsgi_multithread"]
+    environ["wsgi.multiprocess"] = state["wsgi_multiprocess"]
+    if plan.wrapper is not None:
+        environ["wsgi.file_wrapper"] = plan.wrapper
+    if plan.is_origin and plan.software:
+        environ.setdefault("SERVER_SOFTWARE", plan.software)
+    state["_request_method"] = environ.get("REQUEST_METHOD")
+    return environ
+
+
+cdef bint send_and_close(handler, dict state, Plan plan) except -1:
+    """Send a response of one block and close; false where the methods have to do that."""
+    cdef list headers
+    cdef bytes block
+    cdef dict environ
+    cdef object result, status, stdout, request_handler = None, own, protocol, version
+    result = state.get("result")
+    block = only_block(result)
+    own = state.get("headers")
+    status = state.get("status")
+    environ = state["environ"] if type(state.get("environ")) is dict else None
+    if (
+        block is None
+        or type(own) is not Headers
+        or PyDict_GET_SIZE(attributes_of(own)) != 1
+        or type(own._headers) is not list
+        or not is_status(status)
+        or state.get("headers_sent")
+        or not may_have_body(status)
+        or state.get("_request_method") == "HEAD"
+        or environ is None
+        or (plan.wrapper is not FileWrapper and isinstance(result, plan.wrapper or ()))
+    ):
+        return False
+    protocol = environ.get("SERVER_PROTOCOL")
+    if not (type(protocol) is str and (<str>protocol).startswith("HTTP/1")):
+        return False
+    version = plan.http_version
+    headers = own._headers
+    if plan.is_server:
+        request_handler = state.get("request_handler")
+        if getattr(request_handler, "close_connection", True) is not True:
+            return False
+    stdout = state["stdout"]
+    if type(stdout) is not ConnectionWriter or stdout.holds:
+        if type(stdout) is not BytesIO:
+            return False
+    # From here on it is done: what is odd now raises as it would in the methods.
+    if find(headers, "content-length") != 1:
+        headers.append(("Content-Length", str(PyBytes_GET_SIZE(block))))
+    if plan.is_server and version >= "1.1" and "Connection" not in own:
+        own["Connection"] = "close"
+    state["bytes_sent"] = PyBytes_GET_SIZE(block)
+    now = int(time.time())
+    data = serialize_head(version, status, headers, date_of(now), plan.software, block)
+    state["headers_sent"] = True
+    stdout.write(data)
+    close(handler, state, plan, request_handler, status, now)
+    return True
+
+
+cdef int close(handler, dict state, Plan plan, request_handler, status, now) except -1:
+    """Log the request and take the state back."""
+    try:
+        if plan.is_server:
+            log(request_handler, status, state["bytes_sent"], now)
+    finally:
+        state["result"] = None
+        state["headers"] = None
+        state["status"] = None
+        state["environ"] = None
+        state["bytes_sent"] = 0
+        state["headers_sent"] = False
+        if request_handler is not None:
+            leave_body(request_handler)
+
+
+cdef int log(request_handler, str status, size, now) except -1:
+    """Log a request as the methods of its handler do."""
+    cdef Plan plan = plan_for(type(request_handler))
+    cdef dict state
+    cdef object line, host, text
+    if plan.can_log:
+        state = attributes_of(request_handler)
+        line = state.get("requestline")
+        address = state.get("client_address")
+        host = address[0] if type(address) is tuple and len(address) else None
+        if is_latin1(line) and is_latin1(host) and not has_hook(state, SERVING_HOOKS, &serving_state):
+            text = f'{host} - - [{log_time_of(request_handler, now)}] "{line}" {status[:3]} {size}\n'
+            if is_plain_line(text):
+                sys.stderr.write(text)
+                return 0
+    request_handler.log_request(status.partition(" ")[0], size)
+    return 0
+
+
+cdef bint is_plain_line(str text) noexcept:
+    """Tell whether a line of log has nothing to be escaped but its end."""
+    cdef const unsigned char *data = bytes_of(text)
+    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text) - 1
+    return (
+        PyUnicode_IS_ASCII(text)
+        and count_controls(data, size) == 0
+        and memchr(data, b"\\", size) is NULL
+    )
+
+
+cdef int leave_body(request_handler) except -1:
+    """Leave a request's body behind, as `_reading.RequestReader._finish_request` does."""
+    cdef dict state
+    finish_request = getattr(request_handler, "_finish_request", None)
+    if finish_request is None:
+        return 0
+    state = attributes_of(request_handler)
+    body = state.get("_body")
+    if type(body) is BodyReader and not body.left and plan_for(type(request_handler)).can_serve:
+        if state.get("_chunked_length") is None:
+            state["_body"] = None
+            state["close_connection"] = True
+            state["rfile"] = state["_connection_file"]
+            return 0
+    finish_request(True)
+    return 0
+
+
+# -- The whole of a connection -------------------------------------------------------------
+
+
+def serve(request_handler: Any) -> bool:
+    """Serve the request of a connection that is not kept, as the handler's ``handle()`` does."""
+    cdef Plan plan = plan_for(type(request_handler))
+    cdef dict state = attributes_of(request_handler)
+    cdef object server, rfile, data, handler_class
+    cdef bint is_buffered
+    if not plan.can_serve or has_hook(state, SERVING_HOOKS, &serving_state):
+        return _reference.serve(request_handler)
+    server = state["server"]
+    rfile = state["rfile"]
+    is_buffered = type(rfile) is BufferedReader
+    if not is_buffered and type(rfile) is not BytesIO:
+        return _reference.serve(request_handler)
+    base_environ = server.base_environ
+    handler_class = module_names["ServerHandler"][0]["ServerHandler"]
+    if type(base_environ) is not dict or not plan_for(handler_class).is_constructed_plainly:
+        return _reference.serve(request_handler)
+    data = rfile.peek() if is_buffered else rfile.getvalue()
+    return serve_data(request_handler, state, plan, data, 0 if is_buffered else rfile.tell(), handler_class)
+
+
+cdef bint serve_data(
+    request_handler, dict state, Plan plan, bytes data, Py_ssize_t start, handler_class
+) except -1:
+    """Serve the request that starts there, if it is whole but for its body, and plain."""
+    cdef const char *text = PyBytes_AS_STRING(data) + start
+    cdef const char *end = <const char *>memchr(text, b"\n", PyBytes_GET_SIZE(data) - start)
+    cdef Py_ssize_t section
+    cdef object line, words, parsed, variables, after, length, rfile, environ, handler
+    cdef dict handler_attributes
+    if end is NULL or end - text >= max_line:
+        return False
+    section = end + 1 - PyBytes_AS_STRING(data)
+    line = data[start:section]
+    words = parse_request_line(line)
+    parsed = None if words is None else parse_section(data, section, False)
+    if parsed is None:
+        return False
+    variables, after = <tuple>parsed
+    length = (<dict>variables).get("CONTENT_LENGTH")
+    if "HTTP_TRANSFER_ENCODING" in <dict>variables or not is_length(length):
+        return False
+    server = state["server"]
+    rfile = state["rfile"]
+    if start == 0 and type(rfile) is BufferedReader:
+        rfile.read(after)
+    else:
+        rfile.seek(after)
+    text_line, command, path, version = <tuple>words
+    state["raw_requestline"] = line
+    state["requestline"] = text_line
+    state["request_version"] = version
+    state["command"] = command
+    state["close_connection"] = True
+    state["path"] = path
+    state["_variables"] = variables
+    state["_section"] = data[section:after]
+    state["_connection_file"] = rfile
+    body = new_body(rfile, 0 if length is None else int(length))
+    state["_body"] = body
+    state["rfile"] = body
+    environ = make_environ(
+        server.base_environ,
+        (command, path, version),
+        plan.server_version,
+        state["client_address"][0],
+        variables,
+    )
+    handler = new_instance(handler_class)
+    handler_attributes = attributes_of(handler)
+    handler_attributes["stdin"] = body
+    handler_attributes["stdout"] = state["wfile"]
+    handler_attributes["stderr"] = sys.stderr
+    handler_attributes["base_env"] = environ
+    handler_attributes["wsgi_multithread"] = is_threaded(server)
+    handler_attributes["wsgi_multiprocess"] = isinstance(server, FORKING)
+    handler_attributes["request_handler"] = request_handler
+    handler.run(server.get_app())
+    return True
+
+
+cdef object new_body(rfile, Py_ssize_t length):
+    """Return a reader of a request's body."""
+    body = new_instance(BodyReader)
+    body._source = rfile
+    body._connection = rfile
+    body.left = length
+    return body
+
+
+cdef bint is_length(value) except -1:
+    """Tell whether a Content-Length, if there is one, is a plain number."""
+    cdef Py_ssize_t i, size
+    cdef const unsigned char *digits
+    if value is None:
+        return True
+    size = PyUnicode_GET_LENGTH(value)
+    digits = bytes_of(value)
+    for i in range(size):
+        if not b"0" <= digits[i] <= b"9":
+            return False
+    return 0 < size <= max_length_digits
+
+
+cdef bint is_threaded(server) except -1:
+    """Tell whether a request runs beside others: not in the server's own thread."""
+    loop_thread = getattr(server, "_loop_thread", None)
+    if loop_thread is None:
+        return isinstance(server, ThreadingMixIn)
+    return loop_thread != get_ident()
+
+
+# -- What is plain -------------------------------------------------------------------------
+
+# By Latin-1 code: what a name, and what a value, may not hold.
+cdef unsigned char[256] name_refuses
+cdef unsigned char[256] value_refuses
+for _code in range(256):
+    name_refuses[_code] = chr(_code) in NAME_CONTROLS
+    value_refuses[_code] = chr(_code) in VALUE_CONTROLS
+
+cdef Py_ssize_t max_line = MAX_LINE, max_length_digits = MAX_LENGTH_DIGITS
+cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
+cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
+cdef type ThreadingMixIn = socketserver.ThreadingMixIn
+cdef object FORKING = getattr(socketserver, "ForkingMixIn", ())
+
+
+cdef bint is_status(status) noexcept:
+    """Tell whether a status is three digits, a space and a reason that can be sent."""
+    cdef const unsigned char *text
+    if not is_latin1(status) or PyUnicode_GET_LENGTH(status) < 4:
+        return False
+    text = bytes_of(status)
+    return (
+        b"0" <= text[0] <= b"9"
+        and b"0" <= text[1] <= b"9"
+        and b"0" <= text[2] <= b"9"
+        and text[3] == b" "
+        and passes(status, name_refuses)
+    )
+
+
+cdef bint may_have_body(status) noexcept:
+    """Tell whether a status allows a body (RFC 9110 sections 8.6, 15)."""
+    cdef const unsigned char *text = bytes_of(status)
+    return text[0] != b"1" and memcmp(text, b"204", 3) != 0 and memcmp(text, b"304", 3) != 0
+
+
+cdef bint can_be_sent(tuple headers) noexcept:
+    """Tell whether an application may send these headers, and they are plain."""
+    cdef Py_ssize_t i
+    cdef object field
+    for i in range(PyTuple_GET_SIZE(headers)):
+        field = <object>PyTuple_GET_ITEM(headers, i)
+        if (
+            not is_pair(field)
+            or not passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
+            or not passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
+            or is_hop_by_hop(<object>PyTuple_GET_ITEM(field, 0))
+        ):
+            return False
+    return True
+
+
+cdef bint is_hop_by_hop(name) noexcept:
+    cdef Py_ssize_t i
+    for i in range(PyTuple_GET_SIZE(hop_by_hop)):
+        if same_name(<object>PyTuple_GET_ITEM(hop_by_hop, i), name):
+            return True
+    return False
+
+
+cdef int find(list headers, str name) except -1:
+    """Return 1 where a header of that name is there, 0 where none is."""
+    cdef object field
+    for field in headers:
+        if is_pair(field) and same_name(name, <object>PyTuple_GET_ITEM(field, 0)):
+            return 1
+    return 0
+
+
+cdef bytes only_block(result):
+    """Return the one block of a list or a tuple; `None` for any other result."""
+    if type(result) is list and len(<list>result) == 1:
+        block = (<list>result)[0]
+    elif type(result) is tuple and len(<tuple>result) == 1:
+        block = (<tuple>result)[0]
+    else:
+        return None
+    return block if PyBytes_CheckExact(block) else None
+
+
+# -- What is as it was ---------------------------------------------------------------------
+
+cdef tuple SET_UP = (
+    "setup_environ", "add_cgi_vars", "get_stdin", "get_stderr", "get_scheme",
+)
+cdef tuple FINISH = (
+    "finish_response", "result_is_file", "sendfile", "write", "send_headers", "cleanup_headers",
+    "set_content_length", "send_preamble", "_write", "_flush", "finish_content", "close",
+    "client_is_modern", "_is_bodyless", "_send_head", "_send_together", "_is_cut",
+)
+cdef tuple START = ("_convert_string_type", "_validate_status")
+cdef tuple SETTINGS = (
+    "http_version", "server_software", "os_environ", "wsgi_file_wrapper", "headers_class",
+    "origin_server", "wsgi_version", "wsgi_run_once", "_is_server",
+)
+cdef tuple HANDLER_STATE = (
+    "stdin", "stdout", "stderr", "base_env", "wsgi_multithread", "wsgi_multiprocess",
+    "request_handler", "environ", "_request_method", "result", "status", "headers",
+    "bytes_sent", "headers_sent",
+)
+cdef frozenset HANDLER_HOOKS = frozenset(SET_UP + FINISH + START + SETTINGS)
+
+cdef tuple SERVE = (
+    "parse_request", "get_environ", "get_stderr", "_handle_request", "_get_variables",
+    "_take_body", "_take_section", "_parse_buffered", "_is_threaded", "_finish_request",
+    "address_string", "_heed_expect", "_heed_connection", "_may_go_on",
+)
+cdef tuple LOG = ("log_request", "log_message", "log_date_time_string", "address_string")
+cdef tuple SERVING_SETTINGS = (
+    "protocol_version", "MessageClass", "server_version", "underscore_headers",
+)
+cdef tuple SERVING_STATE = (
+    "request", "client_address", "server", "connection", "rfile", "wfile", "raw_requestline",
+    "requestline", "request_version", "command", "close_connection", "path", "_variables",
+    "_section", "_connection_file", "_body", "_keeps_connection", "_chunked_length", "headers",
+    "_lingers",
+)
+cdef frozenset SERVING_HOOKS = frozenset(SERVE + LOG + SERVING_SETTINGS)
+
+cdef tuple START_NAMES = ("is_hop_by_hop", "_hoppish")
+cdef tuple FINISH_NAMES = ("format_date_time", "time")
+
+cdef object Headers = None, FileWrapper = None
+
+
+@cython.final
+cdef class Plan:
+    """What a type's methods and settings allow, as long as it has a version."""
+
+    cdef unsigned int tag
+    cdef bint can_set_up, can_start, can_finish, is_server, is_origin, is_constructed_plainly
+    cdef bint can_serve, can_log
+    cdef str http_version
+    cdef object software, wrapper, version, run_once, server_version
+    cdef dict os_environ
+
+
+# By type. Cleared when there are many: types may come and go.
+cdef dict plans = {}
+
+
+cdef Plan plan_for(type cls):
+    """Return what a type allows at this moment."""
+    cdef Plan plan = plans.get(cls)
+    if plan is None or plan.tag == 0 or plan.tag != type_version(cls):
+        plan = make_plan(cls)
+        if len(plans) > 100:
+            plans.clear()
+        plans[cls] = plan
+    return plan
+
+
+cdef Plan make_plan(type cls):
+    cdef Plan plan = Plan.__new__(Plan)
+    load()
+    _hooks.find(cls, "__init__")
+    hasattr(cls, "__init__")  # a look-up gives a type its version
+    plan.tag = type_version(cls)
+    if plan.tag == 0 or not has_plain_attributes(cls):
+        return plan
+    if hasattr(cls, "setup_environ"):
+        make_handler_plan(plan, cls)
+    elif hasattr(cls, "parse_request"):
+        make_serving_plan(plan, cls)
+    if plan.tag != type_version(cls):
+        return Plan.__new__(Plan)  # it has changed meanwhile
+    return plan
+
+
+cdef int make_handler_plan(Plan plan, cls) except -1:
+    settings = [_hooks.find(cls, name) for name in SETTINGS]
+    if any(hasattr(type(value), "__get__") and not isinstance(value, type) for value in settings):
+        return 0
+    http_version, software, os_environ, wrapper, headers_class, is_origin, version, run_once, is_server = settings
+    is_plain = (
+        type(http_version) is str
+        and (software is None or type(software) is str)
+        and type(os_environ) is dict
+        and (wrapper is None or isinstance(wrapper, type))
+        and _hooks.is_own(cls, HANDLER_STATE)
+    )
+    if not is_plain:
+        return 0
+    plan.http_version, plan.software, plan.os_environ, plan.wrapper = http_version, software, os_environ, wrapper
+    plan.is_origin, plan.version, plan.run_once = bool(is_origin), version, run_once
+    plan.is_server = bool(is_server)
+    is_simple = is_server is not None
+    plan.can_set_up = is_simple and _hooks.is_own(cls, SET_UP)
+    plan.can_start = headers_class is Headers and _hooks.is_own(cls, START)
+    plan.can_finish = plan.can_set_up and plan.is_origin and _hooks.is_own(cls, FINISH)
+    plan.is_constructed_plainly = _hooks.is_own(cls, ("__init__", "__new__"))
+    return 0
+
+
+cdef int make_serving_plan(Plan plan, cls) except -1:
+    protocol_version, message_class, server_version, underscores = [
+        _hooks.find(cls, name) for name in SERVING_SETTINGS
+    ]
+    plan.can_log = LOGS_PLAINLY and _hooks.is_own(cls, LOG) and _hooks.is_own(cls, SERVING_STATE)
+    plan.can_serve = (
+        _hooks.is_own(cls, SERVE)
+        and _hooks.is_own(cls, SERVING_STATE)
+        and type(protocol_version) is str
+        and protocol_version < "HTTP/1.1"
+        and message_class is HTTPMessage
+        and type(server_version) is str
+        and underscores is False
+    )
+    plan.server_version = server_version
+    return 0
+
+
+cdef bint LOGS_PLAINLY = sys.version_info < (3, 15)  # later ones colour a terminal's lines
+
+
+cdef int load() except -1:
+    """Learn of the classes that short cuts go through; they stand above the kernels."""
+    global Headers, FileWrapper
+    if Headers is None:
+        Headers = _hooks.classes["Headers"]
+        FileWrapper = _hooks.classes["FileWrapper"]
+    return 0
+
+
+cdef bint has_plain_attributes(cls) except -1:
+    """Tell whether a type's instances keep and find attributes as objects do."""
+    return (
+        cls.__getattribute__ is object.__getattribute__
+        and cls.__setattr__ is object.__setattr__
+        and cls.__delattr__ is object.__delattr__
+    )
+
+
+# The names of state, by the address of the string: what an instance mostly has.
+cdef enum:
+    PLACES = 128
+
+ctypedef struct Names:
+    PyObject *at[PLACES]
+
+cdef Names handler_state, serving_state
+
+
+cdef int fill_names(Names *names, tuple texts) except -1:
+    cdef Py_ssize_t place
+    for text in texts:
+        text = sys.intern(text)
+        kept.append(text)
+        place = (<size_t><PyObject *>text >> 4) % PLACES
+        while names.at[place] is not NULL:
+            place = (place + 1) % PLACES
+        names.at[place] = <PyObject *>text
+    return 0
+
+
+cdef list kept = []
+fill_names(&handler_state, HANDLER_STATE)
+fill_names(&serving_state, SERVING_STATE)
+
+
+cdef bint has_hook(dict attributes, frozenset hooks, Names *state) except -1:
+    """Tell whether an instance's own attributes hide something that short cuts skip."""
+    cdef Py_ssize_t position = 0, place
+    cdef PyObject *key
+    with cython.critical_section(attributes):
+        while PyDict_Next(attributes, &position, &key, NULL):
+            place = (<size_t>key >> 4) % PLACES
+            while state.at[place] is not NULL and state.at[place] is not key:
+                place = (place + 1) % PLACES
+            if state.at[place] is NULL and <object>key in hooks:
+                return True
+    return False
+
+
+cdef unsigned int headers_tag = 0
+
+
+cdef bint headers_are_own() except -1:
+    """Tell whether `Headers` is as it was."""
+    global headers_tag
+    cdef unsigned int tag = type_version(Headers)
+    if tag != 0 and tag == headers_tag:
+        return True
+    if not _hooks.is_own(Headers, [name for name, value in vars(Headers).items() if callable(value)]):
+        return False
+    if tag == type_version(Headers):
+        headers_tag = tag
+    return True
+
+
+cdef bint names_are_own(tuple names) except -1:
+    """Tell whether names of our modules stand for what they did."""
+    cdef object name, namespace, own
+    for name in names:
+        namespace, own = <tuple>(module_names[name])
+        if (<dict>namespace).get(name) is not own:
+            return False
+    return True
+
+
+cdef dict module_names = _hooks.module_names
+
+
+# -- Texts that are made once a second -----------------------------------------------------
+
+cdef dict dates = {}, log_times = {}
+
+
+cdef object date_of(now):
+    """Return the ``Date`` of a second."""
+    text = dates.get(now)
+    if text is None:
+        dates.clear()
+        text = dates[now] = module_names["format_date_time"][1](now)
+    return text
+
+
+cdef object log_time_of(request_handler, now):
+    """Return the time of a second as log lines have it."""
+    text = log_times.get(now)
+    if text is None:
+        log_times.clear()
+        text = log_times[now] = request_handler.log_date_time_string()
+    return text
