@@ -47,7 +47,7 @@ def validate_headers(headers: list[tuple[str, str]]) -> None:
             field. Also where an item does not have exactly two parts.
 
     """
-    if not are_plain(tuple(headers)):
+    if type(headers) is not list or not are_plain(headers):
         return _reference.validate_headers(headers)
 
 
@@ -59,9 +59,7 @@ def serialize_headers(headers: list[tuple[str, str]]) -> bytes:
         ValueError: a name or a value holds a control character, as for `validate_headers`.
 
     """
-    # A snapshot: another thread may change the caller's list.
-    cdef tuple fields = tuple(headers)
-    cdef bytes block = serialize(PySequence_Fast_ITEMS(fields), PyTuple_GET_SIZE(fields))
+    cdef bytes block = serialize_list(headers) if type(headers) is list else None
     return _reference.serialize_headers(headers) if block is None else block
 
 
@@ -75,7 +73,7 @@ def take_list(self: Any, headers: list[tuple[str, str]] | None = None) -> None:
     if type(headers) is not list or not is_own(type(self)):
         return _reference.take_list(self, headers)
     self._headers = headers
-    if not are_plain(tuple(<list>headers)):
+    if not are_plain(headers):
         _reference.validate_headers(headers)
 
 
@@ -157,17 +155,28 @@ def add_header(self: Any, _name: str, _value: str | None, **_params: str | None)
     headers.append((_name, text))
 
 
-cdef bint are_plain(tuple fields) noexcept:
+# The caller's list is looked at in place. Nothing in a critical section runs user code, or
+# allocates what could have the collector run some: so no other thread changes the list.
+# (To copy it would not be safe: before 3.12 `tuple(headers)` allocates with the list's old
+# size in its hand.)
+
+
+cdef bint are_plain(list headers) except -1:
     """Tell whether headers can be sent as they are."""
+    with cython.critical_section(headers):
+        return are_plain_locked(headers)
+
+
+cdef bint are_plain_locked(list headers) noexcept:
     cdef Py_ssize_t i
-    for i in range(PyTuple_GET_SIZE(fields)):
-        if not is_plain(<object>PyTuple_GET_ITEM(fields, i)):
+    for i in range(PyList_GET_SIZE(headers)):
+        if not is_plain(<object>PyList_GET_ITEM(headers, i)):
             return False
     return True
 
 
 cdef bytes serialize_list(list headers):
-    """Do what `serialize` says; no user code runs meanwhile, nor another thread changes the list."""
+    """Do what `serialize` says."""
     with cython.critical_section(headers):
         return serialize(PySequence_Fast_ITEMS(headers), PyList_GET_SIZE(headers))
 
@@ -206,7 +215,7 @@ cdef inline Py_ssize_t length_of(PyObject *field, Py_ssize_t part) noexcept:
 cdef object ODD = object()
 
 # What of `Headers` the kernels take for granted.
-cdef tuple METHODS = ("_convert_string_type", "get", "__delitem__", "__str__")
+cdef tuple METHODS = ("_convert_string_type", "get", "__delitem__", "__str__", "_headers")
 
 # A type's version in which they were our own.
 cdef unsigned int own_version = 0
@@ -218,7 +227,7 @@ cdef bint is_own(cls) except -1:
     cdef unsigned int version = type_version(cls)
     if version != 0 and version == own_version:
         return True
-    if not _hooks.is_own(cls, METHODS):
+    if not _hooks.is_own(cls, METHODS) or cls.__getattribute__ is not object.__getattribute__:
         return False
     if version == type_version(cls):
         own_version = version
@@ -251,7 +260,6 @@ cdef object find(list headers, name):
     """Return the first value of a name, `None` where there is none, `ODD` for the twin to say."""
     if headers is None or not is_name(name):
         return ODD
-    # No user code runs in here; without the GIL, no other thread changes the list.
     with cython.critical_section(headers):
         return find_locked(headers, name)
 
@@ -270,20 +278,30 @@ cdef object find_locked(list headers, name):
 
 cdef bint remove(list headers, name) except -1:
     """Remove all headers of a name; false, with nothing removed, for the twin to do it."""
-    if not is_name(name):
-        return False
+    cdef object found = find(headers, name)
+    cdef list kept = []
+    cdef bint is_odd
+    if found is None or found is ODD:
+        return found is None
     with cython.critical_section(headers):
-        return remove_locked(headers, name)
+        is_odd = not keep_others(kept, headers, name)
+    if is_odd:
+        return False
+    # Not item by item in the critical section: each removal would let go of the lock.
+    headers[:] = kept
+    return True
 
 
-cdef bint remove_locked(list headers, name) except -1:
+cdef bint keep_others(list kept, list headers, name) except -1:
+    """Append the headers of other names to `kept`; false where one is not plain."""
     cdef Py_ssize_t i
+    cdef object field
     for i in range(PyList_GET_SIZE(headers)):
-        if not is_pair(<object>PyList_GET_ITEM(headers, i)):
+        field = <object>PyList_GET_ITEM(headers, i)
+        if not is_pair(field):
             return False
-    for i in range(PyList_GET_SIZE(headers) - 1, -1, -1):
-        if same_name(name, <object>PyTuple_GET_ITEM(<object>PyList_GET_ITEM(headers, i), 0)):
-            del headers[i]
+        if not same_name(name, <object>PyTuple_GET_ITEM(field, 0)):
+            kept.append(field)
     return True
 
 

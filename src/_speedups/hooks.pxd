@@ -9,6 +9,28 @@ cdef extern from *:
         return ((PyTypeObject *)type)->tp_version_tag;
     }
 
+    /* As any call, but without a line in the traceback: the methods that follow add theirs. */
+    static inline PyObject *call_application(PyObject *application, PyObject *environ,
+                                             PyObject *start_response) {
+        PyObject *arguments[3] = {NULL, environ, start_response};
+        return PyObject_Vectorcall(application, arguments + 1,
+                                   2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+
+    static inline PyObject *take_error(void) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        return PyErr_GetRaisedException();
+    #else
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        PyErr_NormalizeException(&type, &error, &traceback);
+        if (traceback != NULL) PyException_SetTraceback(error, traceback);
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        return error;
+    #endif
+    }
+
     /* An instance whose constructor does not run. */
     static PyObject *no_arguments;
     static inline PyObject *new_instance(PyObject *type) {
@@ -18,6 +40,8 @@ cdef extern from *:
     """
     unsigned int type_version(object type)
     object new_instance(object type)
+    PyObject *call_application(object, object, object)
+    object take_error()
     dict PyObject_GenericGetDict(object, void *)
     Py_ssize_t PyDict_GET_SIZE(dict)
     int PyDict_Next(dict, Py_ssize_t *, PyObject **, PyObject **)

@@ -1,13 +1,15 @@
 # cython: language_level=3, freethreading_compatible=True, annotation_typing=False
 """The head of a response: status line, ``Date``, ``Server`` and the application's headers."""
 
+cimport cython
 from cpython.bytes cimport (
     PyBytes_AS_STRING,
     PyBytes_CheckExact,
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.string cimport memcpy
 from text cimport (
     PyUnicode_GET_LENGTH,
@@ -45,27 +47,39 @@ def serialize_head(
         ValueError: a header holds a control character.
 
     """
-    # A snapshot: another thread may change the caller's list.
-    cdef tuple fields = tuple(headers)
-    cdef Py_ssize_t count = PyTuple_GET_SIZE(fields), lines = count + 2, size, i
-    cdef bint has_date = False, has_server = not server
-    cdef object field, name
-    cdef bytes head
-    cdef char *start
-    cdef char *end
-    if not (
-        is_latin1(version)
+    cdef bytes head = None
+    if (
+        type(headers) is list
+        and is_latin1(version)
         and is_latin1(status)
         and is_latin1(date)
         and (server is None or is_latin1(server))
         and PyBytes_CheckExact(body)
     ):
+        # The caller's list: another thread may change it.
+        with cython.critical_section(headers):
+            head = serialize(version, status, headers, date, server, body)
+    if head is None:
         return _reference.serialize_head(version, status, headers, date, server, body)
+    return head
+
+
+cdef bytes serialize(str version, str status, list headers, str date, str server, bytes body):
+    """Return a head from Latin-1 strings; `None` where a header is not plain.
+
+    No user code runs in here, nor is anything allocated that the collector counts.
+    """
+    cdef Py_ssize_t count = PyList_GET_SIZE(headers), lines = count + 2, size, i
+    cdef bint has_date = False, has_server = not server
+    cdef object field, name
+    cdef bytes head
+    cdef char *start
+    cdef char *end
     size = PyUnicode_GET_LENGTH(version) + PyUnicode_GET_LENGTH(status) + 10 + 4 * count
     for i in range(count):
-        field = <object>PyTuple_GET_ITEM(fields, i)
+        field = <object>PyList_GET_ITEM(headers, i)
         if not is_pair(field):
-            return _reference.serialize_head(version, status, headers, date, server, body)
+            return None
         name = <object>PyTuple_GET_ITEM(field, 0)
         size += PyUnicode_GET_LENGTH(name) + PyUnicode_GET_LENGTH(<object>PyTuple_GET_ITEM(field, 1))
         has_date = has_date or same_name("date", name)
@@ -89,13 +103,13 @@ def serialize_head(
     if not has_server:
         end = put_line(end, "Server", server)
     for i in range(count):
-        field = <object>PyTuple_GET_ITEM(fields, i)
+        field = <object>PyList_GET_ITEM(headers, i)
         end = put_line(
             end, <object>PyTuple_GET_ITEM(field, 0), <object>PyTuple_GET_ITEM(field, 1)
         )
     memcpy(end, b"\r\n", 2)
     # Where the ends of the lines are its only control characters, no field has one.
     if count_controls(<const unsigned char *>start, size) != 2 * lines:
-        return _reference.serialize_head(version, status, headers, date, server, body)
+        return None
     memcpy(start + size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     return head

@@ -7,10 +7,22 @@ done step by step, in the methods of `handlers` and `simple_server`.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Update
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_REFCNT
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from hooks cimport PyDict_GET_SIZE, PyDict_Next, attributes_of, new_instance, type_version
+from head cimport Seen, Table, build_table, fill, split_line
+from hooks cimport (
+    PyDict_GET_SIZE,
+    PyDict_Next,
+    attributes_of,
+    call_application,
+    new_instance,
+    take_error,
+    type_version,
+)
 from libc.string cimport memchr, memcmp
+from target cimport split_target
 from text cimport (
     PyUnicode_DATA,
     PyUnicode_GET_LENGTH,
@@ -24,6 +36,7 @@ from text cimport (
 )
 
 import io
+import socket
 import socketserver
 import sys
 import time
@@ -31,21 +44,36 @@ from _thread import get_ident
 from http.client import HTTPMessage
 
 from wsgiref_fast import _hooks
-from wsgiref_fast._grammar import HOP_BY_HOP, MAX_LENGTH_DIGITS, MAX_LINE, NAME_CONTROLS, VALUE_CONTROLS
+from wsgiref_fast._grammar import (
+    HOP_BY_HOP,
+    MAX_HEADER_LINES,
+    MAX_LENGTH_DIGITS,
+    MAX_LINE,
+    NAME_CONTROLS,
+    VALUE_CONTROLS,
+)
+from wsgiref_fast._pure import environ as _environ
+from wsgiref_fast._pure import request as _request
 from wsgiref_fast._pure import run as _reference
-from wsgiref_fast._speedups.environ import make_environ
-from wsgiref_fast._speedups.request import parse_request_line, parse_section
 from wsgiref_fast._speedups.response import serialize_head
-from wsgiref_fast._streams import BodyReader, ConnectionWriter
+from wsgiref_fast._streams import BodyReader, ConnectionWriter, LateFile
 
 
 def set_up(handler: Any) -> bool:
     """Make the environ of a handler, as `handlers.BaseHandler.setup_environ` does."""
     cdef Plan plan = plan_for(type(handler))
-    cdef dict state = attributes_of(handler)
+    cdef dict state = attributes_of(handler), environ
     if not plan.can_set_up or has_hook(state, HANDLER_HOOKS, &handler_state):
         return _reference.set_up(handler)
-    make_state_environ(handler, state, plan)
+    if "stdin" not in state:
+        return _reference.set_up(handler)
+    environ = plan.os_environ.copy()
+    state["environ"] = environ
+    environ.update(state["base_env"])
+    add_server_variables(environ, state, plan, state["stdin"])
+    if plan.is_origin and plan.software:
+        environ.setdefault("SERVER_SOFTWARE", plan.software)
+    state["_request_method"] = environ.get("REQUEST_METHOD")
     return True
 
 
@@ -58,7 +86,7 @@ def start(handler: Any, status: str, headers: list[tuple[str, str]]) -> bool:
         or state.get("headers") is not None
         or has_hook(state, HANDLER_HOOKS, &handler_state)
         or not headers_are_own()
-        or not names_are_own(START_NAMES)
+        or not are_own(START_NAMES)
         or not is_status(status)
         or type(headers) is not list
         or not can_be_sent(tuple(<list>headers))
@@ -75,44 +103,47 @@ def finish(handler: Any) -> bool:
     """Send a response of one block and close, as `handlers.BaseHandler.finish_response` does."""
     cdef Plan plan = plan_for(type(handler))
     cdef dict state = attributes_of(handler)
-    if (
-        not plan.can_finish
-        or has_hook(state, HANDLER_HOOKS, &handler_state)
-        or not headers_are_own()
-        or not names_are_own(FINISH_NAMES)
-        or not send_and_close(handler, state, plan)
+    if may_finish(handler, state, plan) and send_and_close(
+        handler, state, plan, state.get("result")
     ):
-        return _reference.finish(handler)
-    return True
+        return True
+    return _reference.finish(handler)
 
 
-cdef object make_state_environ(handler, dict state, Plan plan):
-    """Make the environ of a handler; return it."""
-    cdef dict environ = plan.os_environ.copy()
-    state["environ"] = environ
-    environ.update(state["base_env"])
-    environ["wsgi.input"] = state["stdin"]
+cdef int add_server_variables(dict environ, dict state, Plan plan, stdin) except -1:
+    """Put in the ``wsgi.`` variables of a handler."""
+    environ["wsgi.input"] = stdin
     environ["wsgi.errors"] = state["stderr"]
     environ["wsgi.version"] = plan.version
     environ["wsgi.run_once"] = plan.run_once
-    environ["wsgi.url_scheme"] = "https" if environ.get("HTTPS") in ("yes", "on", "1") else "http"
+    scheme = environ.get("HTTPS")
+    environ["wsgi.url_scheme"] = (
+        "http" if scheme is None or scheme not in ("yes", "on", "1") else "https"
+    )
     environ["wsgi.multithread"] = state["wsgi_multithread"]
     environ["wsgi.multiprocess"] = state["wsgi_multiprocess"]
     if plan.wrapper is not None:
         environ["wsgi.file_wrapper"] = plan.wrapper
-    if plan.is_origin and plan.software:
-        environ.setdefault("SERVER_SOFTWARE", plan.software)
-    state["_request_method"] = environ.get("REQUEST_METHOD")
-    return environ
+    return 0
 
 
-cdef bint send_and_close(handler, dict state, Plan plan) except -1:
+cdef bint may_finish(handler, dict state, Plan plan) except -1:
+    """Tell whether nothing is overridden of what follows the application's call."""
+    return (
+        plan.can_finish
+        and plan.tag == type_version(type(handler))
+        and not has_hook(state, HANDLER_HOOKS, &handler_state)
+        and headers_are_own()
+        and are_own(FINISH_NAMES)
+    )
+
+
+cdef bint send_and_close(handler, dict state, Plan plan, result) except -1:
     """Send a response of one block and close; false where the methods have to do that."""
     cdef list headers
     cdef bytes block
     cdef dict environ
-    cdef object result, status, stdout, request_handler = None, own, protocol, version
-    result = state.get("result")
+    cdef object status, send, request_handler = None, own, protocol, version
     block = only_block(result)
     own = state.get("headers")
     status = state.get("status")
@@ -139,10 +170,9 @@ cdef bint send_and_close(handler, dict state, Plan plan) except -1:
         request_handler = state.get("request_handler")
         if getattr(request_handler, "close_connection", True) is not True:
             return False
-    stdout = state["stdout"]
-    if type(stdout) is not ConnectionWriter or stdout.holds:
-        if type(stdout) is not BytesIO:
-            return False
+    send = find_sender(state, request_handler)
+    if send is None:
+        return False
     # From here on it is done: what is odd now raises as it would in the methods.
     if find(headers, "content-length") != 1:
         headers.append(("Content-Length", str(PyBytes_GET_SIZE(block))))
@@ -152,9 +182,24 @@ cdef bint send_and_close(handler, dict state, Plan plan) except -1:
     now = int(time.time())
     data = serialize_head(version, status, headers, date_of(now), plan.software, block)
     state["headers_sent"] = True
-    stdout.write(data)
+    send(data)
     close(handler, state, plan, request_handler, status, now)
     return True
+
+
+cdef object find_sender(dict state, request_handler):
+    """Return what sends bytes, where nobody can tell how many pieces they come in."""
+    cdef dict serving
+    stdout = state.get("stdout")
+    if stdout is None and request_handler is not None:
+        # That of the connection, which nobody may have asked for yet.
+        serving = attributes_of(request_handler)
+        stdout = serving.get("wfile")
+        if stdout is None:
+            return serving["request"].sendall
+    if type(stdout) is BytesIO or (type(stdout) is ConnectionWriter and not stdout.holds):
+        return stdout.write
+    return None
 
 
 cdef int close(handler, dict state, Plan plan, request_handler, status, now) except -1:
@@ -163,14 +208,23 @@ cdef int close(handler, dict state, Plan plan, request_handler, status, now) exc
         if plan.is_server:
             log(request_handler, status, state["bytes_sent"], now)
     finally:
-        state["result"] = None
-        state["headers"] = None
-        state["status"] = None
-        state["environ"] = None
-        state["bytes_sent"] = 0
-        state["headers_sent"] = False
-        if request_handler is not None:
-            leave_body(request_handler)
+        # Where nobody else has the handler, nobody sees what becomes of it.
+        if Py_REFCNT(handler) > 1:
+            take_back(state, request_handler)
+    return 0
+
+
+cdef int take_back(dict state, request_handler) except -1:
+    """Take the state of a handler back."""
+    state["result"] = None
+    state["headers"] = None
+    state["status"] = None
+    state["environ"] = None
+    state["bytes_sent"] = 0
+    state["headers_sent"] = False
+    if request_handler is not None:
+        leave_body(request_handler)
+    return 0
 
 
 cdef int log(request_handler, str status, size, now) except -1:
@@ -181,15 +235,27 @@ cdef int log(request_handler, str status, size, now) except -1:
     if plan.can_log:
         state = attributes_of(request_handler)
         line = state.get("requestline")
+        if line is None and "_head" in state:
+            line = (<tuple>(<tuple>state["_head"])[0])[0]
         address = state.get("client_address")
-        host = address[0] if type(address) is tuple and len(address) else None
-        if is_latin1(line) and is_latin1(host) and not has_hook(state, SERVING_HOOKS, &serving_state):
+        host = (<tuple>address)[0] if type(address) is tuple and <tuple>address else None
+        if is_latin1(line) and is_latin1(host) and not logs_otherwise(state):
             text = f'{host} - - [{log_time_of(request_handler, now)}] "{line}" {status[:3]} {size}\n'
             if is_plain_line(text):
-                sys.stderr.write(text)
+                sys_namespace["stderr"].write(text)
                 return 0
     request_handler.log_request(status.partition(" ")[0], size)
     return 0
+
+
+cdef bint logs_otherwise(dict state) except -1:
+    """Tell whether an instance has a method of its own that makes lines of log."""
+    return (
+        "log_message" in state
+        or "log_request" in state
+        or "log_date_time_string" in state
+        or "address_string" in state
+    )
 
 
 cdef bint is_plain_line(str text) noexcept:
@@ -224,94 +290,178 @@ cdef int leave_body(request_handler) except -1:
 # -- The whole of a connection -------------------------------------------------------------
 
 
-def serve(request_handler: Any) -> bool:
-    """Serve the request of a connection that is not kept, as the handler's ``handle()`` does."""
+def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
+    """Serve the request of a connection that is not kept, as its handler's constructor does."""
     cdef Plan plan = plan_for(type(request_handler))
+    cdef Plan handler_plan = plan_for(server_namespace["ServerHandler"])
     cdef dict state = attributes_of(request_handler)
-    cdef object server, rfile, data, handler_class
-    cdef bint is_buffered
-    if not plan.can_serve or has_hook(state, SERVING_HOOKS, &serving_state):
-        return _reference.serve(request_handler)
-    server = state["server"]
-    rfile = state["rfile"]
-    is_buffered = type(rfile) is BufferedReader
-    if not is_buffered and type(rfile) is not BytesIO:
-        return _reference.serve(request_handler)
-    base_environ = server.base_environ
-    handler_class = module_names["ServerHandler"][0]["ServerHandler"]
-    if type(base_environ) is not dict or not plan_for(handler_class).is_constructed_plainly:
-        return _reference.serve(request_handler)
-    data = rfile.peek() if is_buffered else rfile.getvalue()
-    return serve_data(request_handler, state, plan, data, 0 if is_buffered else rfile.tell(), handler_class)
-
-
-cdef bint serve_data(
-    request_handler, dict state, Plan plan, bytes data, Py_ssize_t start, handler_class
-) except -1:
-    """Serve the request that starts there, if it is whole but for its body, and plain."""
-    cdef const char *text = PyBytes_AS_STRING(data) + start
-    cdef const char *end = <const char *>memchr(text, b"\n", PyBytes_GET_SIZE(data) - start)
-    cdef Py_ssize_t section
-    cdef object line, words, parsed, variables, after, length, rfile, environ, handler
-    cdef dict handler_attributes
-    if end is NULL or end - text >= max_line:
-        return False
-    section = end + 1 - PyBytes_AS_STRING(data)
-    line = data[start:section]
-    words = parse_request_line(line)
-    parsed = None if words is None else parse_section(data, section, False)
-    if parsed is None:
-        return False
-    variables, after = <tuple>parsed
-    length = (<dict>variables).get("CONTENT_LENGTH")
-    if "HTTP_TRANSFER_ENCODING" in <dict>variables or not is_length(length):
-        return False
-    server = state["server"]
-    rfile = state["rfile"]
-    if start == 0 and type(rfile) is BufferedReader:
-        rfile.read(after)
-    else:
-        rfile.seek(after)
-    text_line, command, path, version = <tuple>words
-    state["raw_requestline"] = line
-    state["requestline"] = text_line
-    state["request_version"] = version
-    state["command"] = command
-    state["close_connection"] = True
-    state["path"] = path
-    state["_variables"] = variables
-    state["_section"] = data[section:after]
-    state["_connection_file"] = rfile
-    body = new_body(rfile, 0 if length is None else int(length))
-    state["_body"] = body
-    state["rfile"] = body
-    environ = make_environ(
-        server.base_environ,
-        (command, path, version),
-        plan.server_version,
-        state["client_address"][0],
-        variables,
-    )
-    handler = new_instance(handler_class)
-    handler_attributes = attributes_of(handler)
-    handler_attributes["stdin"] = body
-    handler_attributes["stdout"] = state["wfile"]
-    handler_attributes["stderr"] = sys.stderr
-    handler_attributes["base_env"] = environ
-    handler_attributes["wsgi_multithread"] = is_threaded(server)
-    handler_attributes["wsgi_multiprocess"] = isinstance(server, FORKING)
-    handler_attributes["request_handler"] = request_handler
-    handler.run(server.get_app())
+    cdef bint is_socket = type(request) is Socket
+    if (
+        not plan.can_serve
+        or not handler_plan.can_be_skipped
+        or (PyDict_GET_SIZE(state) and has_hook(state, SERVING_HOOKS, &serving_state))
+        or type(getattr(server, "base_environ", None)) is not dict
+        or type(client_address) is not tuple
+        or not <tuple>client_address
+        or (is_socket and request.timeout is not None)
+    ):
+        return _reference.serve(request_handler, request, client_address, server)
+    state["request"] = request
+    state["client_address"] = client_address
+    state["server"] = server
+    try:
+        if is_socket:
+            serve_socket(request_handler, state, plan, handler_plan)
+        else:
+            serve_file(request_handler, state, plan, handler_plan)
+    finally:
+        leave(request_handler, state)
     return True
 
 
-cdef object new_body(rfile, Py_ssize_t length):
-    """Return a reader of a request's body."""
+cdef int serve_socket(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
+    """Serve what one call brings; put back what is not a plain request."""
+    cdef bytes data = state["request"].recv(RECEIVED_AT_MOST)
+    cdef Py_ssize_t after, length
+    cdef dict environ = take_head(state, plan, handler_plan, data, 0, &after, &length)
+    if environ is None:
+        if data:
+            state["rfile"] = request_handler._open_file(data)
+        request_handler.handle()
+        return 0
+    late = new_instance(LateFile)
+    late._request_handler = request_handler
+    late._received = data[after:]
+    late._file = None
+    run_application(request_handler, state, handler_plan, environ, late, length)
+    return 0
+
+
+cdef int serve_file(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
+    """Serve what is in a file in memory, which stands for a connection."""
+    cdef Py_ssize_t after, length
+    cdef dict environ = None
+    rfile = state["request"].makefile("rb", -1)
+    if type(rfile) is BytesIO:
+        environ = take_head(
+            state, plan, handler_plan, rfile.getvalue(), rfile.tell(), &after, &length
+        )
+        if environ is not None:
+            rfile.seek(after)
+    elif type(rfile) is BufferedReader and type(rfile.raw) is BytesIO:
+        environ = take_head(state, plan, handler_plan, rfile.peek(), 0, &after, &length)
+        if environ is not None:
+            rfile.read(after)
+    if environ is None:
+        state["rfile"] = rfile
+        request_handler.handle()
+    else:
+        run_application(request_handler, state, handler_plan, environ, rfile, length)
+    return 0
+
+
+cdef dict take_head(
+    dict state, Plan plan, Plan handler_plan, bytes data, Py_ssize_t start,
+    Py_ssize_t *after, Py_ssize_t *length,
+):
+    """Return the environ of a request whose head is whole and plain; `None` of another."""
+    cdef const char *text = PyBytes_AS_STRING(data) + start
+    cdef const char *end
+    cdef Py_ssize_t left = PyBytes_GET_SIZE(data) - start, section, size
+    cdef tuple words
+    cdef dict environ, base_environ
+    cdef Seen seen
+    end = <const char *>memchr(text, b"\n", left) if left > 0 else NULL
+    if end is NULL or end - text >= max_line:
+        return None
+    words = split_line(text, end + 1 - text)
+    if words is None or not PyUnicode_IS_ASCII(<str>words[2]):
+        return None
+    base_environ = state["server"].base_environ
+    environ = handler_plan.os_environ.copy()
+    PyDict_Update(environ, base_environ)
+    environ["SERVER_PROTOCOL"] = words[3]
+    environ["SERVER_SOFTWARE"] = plan.server_version
+    environ["REQUEST_METHOD"] = words[1]
+    split_target(environ, words[2])
+    environ["REMOTE_ADDR"] = (<tuple>state["client_address"])[0]
+    environ["CONTENT_TYPE"] = "text/plain"
+    section = end + 1 - text
+    size = fill(
+        &table, &seen, environ, base_environ, taken, end + 1, left - section, max_line, max_lines
+    )
+    if size < 0:
+        return None
+    length[0] = 0
+    if seen.numbers[table.length_number]:
+        if not is_length(environ["CONTENT_LENGTH"]):
+            return None
+        length[0] = int(environ["CONTENT_LENGTH"])
+    after[0] = start + section + size
+    state["_head"] = words, data, start, start + section, after[0]
+    return environ
+
+
+cdef int run_application(
+    request_handler, dict serving, Plan plan, dict environ, rfile, Py_ssize_t length
+) except -1:
+    """Run the server's application for a request whose head was taken."""
+    cdef object server = serving["server"], body, handler, application, result
+    cdef dict state
+    cdef PyObject *outcome
     body = new_instance(BodyReader)
     body._source = rfile
     body._connection = rfile
     body.left = length
-    return body
+    serving["rfile"] = body
+    serving["_body"] = body
+    serving["_connection_file"] = rfile
+    handler = new_instance(server_namespace["ServerHandler"])
+    # What is not set here is made when somebody asks for it: `stdin`, `stdout`, `base_env`.
+    state = attributes_of(handler)
+    state["stderr"] = sys_namespace["stderr"]
+    state["wsgi_multithread"] = is_threaded(server)
+    state["wsgi_multiprocess"] = isinstance(server, FORKING)
+    state["request_handler"] = request_handler
+    state["environ"] = environ
+    if environ["REQUEST_METHOD"] == "HEAD":
+        state["_request_method"] = "HEAD"
+    add_server_variables(environ, state, plan, body)
+    application = server.get_app()
+    outcome = call_application(application, environ, handler.start_response)
+    if outcome is NULL:
+        handler._go_on(take_error())
+        return 0
+    result = <object>outcome
+    Py_DECREF(result)
+    try:
+        is_sent = may_finish(handler, state, plan) and send_and_close(handler, state, plan, result)
+    except BaseException as error:
+        state["result"] = result
+        handler._go_on(error)
+        return 0
+    if not is_sent:
+        state["result"] = result
+        handler._go_on()
+    return 0
+
+
+cdef int leave(request_handler, dict state) except -1:
+    """Close the files of a connection, as ``finish()`` does."""
+    cdef object body = state.get("_body"), file
+    if (
+        "wfile" in state
+        or "finish" in state
+        or state.get("_lingers")
+        or (body is not None and (type(body) is not BodyReader or body.left))
+        or not plan_for(type(request_handler)).can_serve
+    ):
+        request_handler.finish()
+        return 0
+    file = state.get("_connection_file", state.get("rfile"))
+    if file is not None:
+        file.close()
+    return 0
 
 
 cdef bint is_length(value) except -1:
@@ -338,6 +488,9 @@ cdef bint is_threaded(server) except -1:
 
 # -- What is plain -------------------------------------------------------------------------
 
+cdef enum:
+    RECEIVED_AT_MOST = 16384  # bytes of one call: the head of an ordinary request
+
 # By Latin-1 code: what a name, and what a value, may not hold.
 cdef unsigned char[256] name_refuses
 cdef unsigned char[256] value_refuses
@@ -345,10 +498,16 @@ for _code in range(256):
     name_refuses[_code] = chr(_code) in NAME_CONTROLS
     value_refuses[_code] = chr(_code) in VALUE_CONTROLS
 
-cdef Py_ssize_t max_line = MAX_LINE, max_length_digits = MAX_LENGTH_DIGITS
+cdef Py_ssize_t max_line = MAX_LINE, max_lines = MAX_HEADER_LINES
+cdef Py_ssize_t max_length_digits = MAX_LENGTH_DIGITS
+cdef Table table
+cdef list table_parts = build_table(&table, _request.COMMON_KEYS, _request.FRAMING_KEYS)
+cdef frozenset taken = _environ._REQUEST_VARIABLES
+cdef dict sys_namespace = vars(sys)
 cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
 cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
 cdef type ThreadingMixIn = socketserver.ThreadingMixIn
+cdef type Socket = socket.socket
 cdef object FORKING = getattr(socketserver, "ForkingMixIn", ())
 
 
@@ -440,19 +599,20 @@ cdef tuple HANDLER_STATE = (
 cdef frozenset HANDLER_HOOKS = frozenset(SET_UP + FINISH + START + SETTINGS)
 
 cdef tuple SERVE = (
-    "parse_request", "get_environ", "get_stderr", "_handle_request", "_get_variables",
+    "setup", "handle", "finish", "_open_file", "parse_request", "get_environ", "get_stderr", "_handle_request", "_get_variables",
     "_take_body", "_take_section", "_parse_buffered", "_is_threaded", "_finish_request",
     "address_string", "_heed_expect", "_heed_connection", "_may_go_on",
 )
 cdef tuple LOG = ("log_request", "log_message", "log_date_time_string", "address_string")
 cdef tuple SERVING_SETTINGS = (
-    "protocol_version", "MessageClass", "server_version", "underscore_headers",
+    "protocol_version", "MessageClass", "server_version", "underscore_headers", "timeout",
+    "rbufsize", "wbufsize", "disable_nagle_algorithm",
 )
 cdef tuple SERVING_STATE = (
     "request", "client_address", "server", "connection", "rfile", "wfile", "raw_requestline",
     "requestline", "request_version", "command", "close_connection", "path", "_variables",
     "_section", "_connection_file", "_body", "_keeps_connection", "_chunked_length", "headers",
-    "_lingers",
+    "_lingers", "_head",
 )
 cdef frozenset SERVING_HOOKS = frozenset(SERVE + LOG + SERVING_SETTINGS)
 
@@ -460,6 +620,7 @@ cdef tuple START_NAMES = ("is_hop_by_hop", "_hoppish")
 cdef tuple FINISH_NAMES = ("format_date_time", "time")
 
 cdef object Headers = None, FileWrapper = None
+cdef dict server_namespace = None
 
 
 @cython.final
@@ -467,7 +628,7 @@ cdef class Plan:
     """What a type's methods and settings allow, as long as it has a version."""
 
     cdef unsigned int tag
-    cdef bint can_set_up, can_start, can_finish, is_server, is_origin, is_constructed_plainly
+    cdef bint can_set_up, can_start, can_finish, is_server, is_origin, can_be_skipped
     cdef bint can_serve, can_log
     cdef str http_version
     cdef object software, wrapper, version, run_once, server_version
@@ -527,14 +688,20 @@ cdef int make_handler_plan(Plan plan, cls) except -1:
     plan.can_set_up = is_simple and _hooks.is_own(cls, SET_UP)
     plan.can_start = headers_class is Headers and _hooks.is_own(cls, START)
     plan.can_finish = plan.can_set_up and plan.is_origin and _hooks.is_own(cls, FINISH)
-    plan.is_constructed_plainly = _hooks.is_own(cls, ("__init__", "__new__"))
+    plan.can_be_skipped = (
+        plan.can_finish
+        and plan.is_server
+        and http_version < "1.1"
+        and _hooks.is_own(cls, ("__init__", "__new__", "run", "_go_on"))
+    )
     return 0
 
 
 cdef int make_serving_plan(Plan plan, cls) except -1:
-    protocol_version, message_class, server_version, underscores = [
-        _hooks.find(cls, name) for name in SERVING_SETTINGS
-    ]
+    (
+        *(protocol_version, message_class, server_version, underscores, timeout, rbufsize),
+        *(wbufsize, is_without_delay),
+    ) = [_hooks.find(cls, name) for name in SERVING_SETTINGS]
     plan.can_log = LOGS_PLAINLY and _hooks.is_own(cls, LOG) and _hooks.is_own(cls, SERVING_STATE)
     plan.can_serve = (
         _hooks.is_own(cls, SERVE)
@@ -544,6 +711,10 @@ cdef int make_serving_plan(Plan plan, cls) except -1:
         and message_class is HTTPMessage
         and type(server_version) is str
         and underscores is False
+        and timeout is None
+        and rbufsize == -1
+        and wbufsize == 0
+        and is_without_delay is True
     )
     plan.server_version = server_version
     return 0
@@ -554,10 +725,12 @@ cdef bint LOGS_PLAINLY = sys.version_info < (3, 15)  # later ones colour a termi
 
 cdef int load() except -1:
     """Learn of the classes that short cuts go through; they stand above the kernels."""
-    global Headers, FileWrapper
+    global Headers, FileWrapper, server_namespace
     if Headers is None:
         Headers = _hooks.classes["Headers"]
         FileWrapper = _hooks.classes["FileWrapper"]
+    if server_namespace is None and "ServerHandler" in module_names:
+        server_namespace = module_names["ServerHandler"][0]
     return 0
 
 
@@ -627,12 +800,12 @@ cdef bint headers_are_own() except -1:
     return True
 
 
-cdef bint names_are_own(tuple names) except -1:
+cdef bint are_own(tuple names) except -1:
     """Tell whether names of our modules stand for what they did."""
-    cdef object name, namespace, own
+    cdef tuple entry
     for name in names:
-        namespace, own = <tuple>(module_names[name])
-        if (<dict>namespace).get(name) is not own:
+        entry = module_names[name]
+        if (<dict>entry[0]).get(name) is not entry[1]:
             return False
     return True
 

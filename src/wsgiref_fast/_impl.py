@@ -31,7 +31,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *("set_item", "delete_item", "setdefault", "add_header", "take_list"),
     ),
     "request": ("parse_request_line", "parse_section"),
-    "environ": ("make_environ",),
+    "environ": ("fill_environ",),
     "response": ("serialize_head",),
     "run": ("set_up", "start", "finish", "serve"),
 }
@@ -42,7 +42,7 @@ validate_headers = _pure_headers.validate_headers
 serialize_headers = _pure_headers.serialize_headers
 parse_request_line = _pure_request.parse_request_line
 parse_section = _pure_request.parse_section
-make_environ = _pure_environ.make_environ
+fill_environ = _pure_environ.fill_environ
 serialize_head = _pure_response.serialize_head
 set_up = _pure_run.set_up
 start = _pure_run.start

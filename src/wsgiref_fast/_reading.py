@@ -13,7 +13,7 @@ from socketserver import BaseRequestHandler, StreamRequestHandler
 from . import _hooks, _impl
 from ._grammar import MAX_HEADER_LINES, MAX_LINE
 from ._pure import request as _request
-from ._streams import BodyReader, ConnectionWriter, Farewell
+from ._streams import BodyReader, ConnectionWriter, Farewell, ReceivedIO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,41 @@ class _LazyMessage:
             raise AttributeError(f"{owner.__name__!r} object has no attribute 'headers'")
         message = handler.headers = _make_message(_request.split_fields(handler._section))
         return message
+
+
+class _Late:
+    """An attribute of a request handler that is made when somebody asks for it.
+
+    Args:
+        make: makes it of the request handler.
+        source: the attribute that it is made of: without that, there is none.
+        default: what it is then; by default an error.
+
+    """
+
+    def __init__(self, make: Callable[[Any], Any], source: str, default: Any = ...) -> None:
+        self._make = make
+        self._source = source
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, handler: RequestReader | None, owner: type) -> Any:
+        if handler is None:
+            return self
+        if self._source in handler.__dict__:
+            value = self._make(handler)
+            setattr(handler, self._name, value)
+            return value
+        if self._default is ...:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        return self._default
+
+
+def _make_variables(handler: Any) -> _request.Variables | None:
+    parsed = _impl.parse_section(handler._section, 0, bool(handler.underscore_headers))
+    return None if parsed is None else parsed[0]
 
 
 def _make_message(fields: _request.Fields) -> HTTPMessage:
@@ -62,15 +97,25 @@ class RequestReader(BaseHTTPRequestHandler):
     #: The most bytes of a chunked request body; they are kept in memory or in a file.
     max_chunked_body = 1 << 30
     headers: Any = _LazyMessage()
+    # The connection's files, and what a short cut has taken from the first of them: words
+    # of the request line, bytes, and where in them request line, header section and body start.
+    connection: Any = _Late(lambda handler: handler.request, "request")
+    rfile: Any = _Late(lambda handler: handler._open_file(b""), "request")
+    wfile: Any = _Late(lambda handler: handler._make_writer(), "request")
+    _head: tuple[tuple[str, str, str, str], bytes, int, int, int]
+    raw_requestline: Any = _Late(lambda handler: handler._cut(2, 3), "_head")
+    requestline: Any = _Late(lambda handler: handler._head[0][0], "_head")
+    command: Any = _Late(lambda handler: handler._head[0][1], "_head")
+    path: Any = _Late(lambda handler: handler._head[0][2], "_head")
+    request_version: Any = _Late(lambda handler: handler._head[0][3], "_head")
+    close_connection = True
     #: Whether headers with an underscore in their name get into the environ. There they
     #: are the same variable as those with a dash, which a proxy may have checked.
     underscore_headers = False
 
-    raw_requestline: bytes
-
     # The header section of the current request, if our own parser read it.
-    _section: bytes
-    _variables: _request.Variables | None = None
+    _section: Any = _Late(lambda handler: handler._cut(3, 4), "_head")
+    _variables: Any = _Late(_make_variables, "_head", None)
     # Its body; while that is read it stands in the place of the connection's file.
     _body: BodyReader | None = None
     _connection_file: Any = None
@@ -83,19 +128,31 @@ class RequestReader(BaseHTTPRequestHandler):
         connection = self.connection = self.request
         if self.timeout is not None:
             connection.settimeout(self.timeout)
+        self.rfile = self._open_file(b"")
+        self.wfile = self._make_writer()
+
+    def _open_file(self, received: bytes) -> Any:
+        """Open the connection's file, with bytes in front that have been received already."""
+        if not received:
+            return self.connection.makefile("rb", self.rbufsize)
+        return io.BufferedReader(ReceivedIO(received, self.connection.makefile("rb", 0)))
+
+    def _make_writer(self) -> Any:
+        # Before a first small block, whose successors must not wait for its acknowledgement.
         if self.disable_nagle_algorithm:
-            _set_nodelay(connection)
-        self.rfile = connection.makefile("rb", self.rbufsize)
+            _set_nodelay(self.connection)
         if self.wbufsize == 0:
-            self.wfile = ConnectionWriter(connection)  # type: ignore[assignment]
-        else:
-            self.wfile = connection.makefile("wb", self.wbufsize)
+            return ConnectionWriter(self.connection)
+        return self.connection.makefile("wb", self.wbufsize)
 
     def finish(self) -> None:
         """Close the files of the connection, once the client has what was sent."""
         if self._body is not None:
             self._finish_request(is_cut=True)
-        super().finish()
+        if "wfile" in self.__dict__:
+            super().finish()
+        elif "rfile" in self.__dict__:
+            self.rfile.close()
         if self._lingers:
             farewell = Farewell(self.connection)
             let_drain = getattr(self.server, "_let_drain", None)
@@ -129,6 +186,10 @@ class RequestReader(BaseHTTPRequestHandler):
         except TimeoutError:
             self._refuse(408, "Request not received in time")
         return False
+
+    def _cut(self, start: int, end: int) -> bytes:
+        _, data, *places = self._head
+        return data[places[start - 2] : places[end - 2]]
 
     def _forget_request(self) -> None:
         self.__dict__.pop("headers", None)

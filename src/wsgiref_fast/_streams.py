@@ -264,6 +264,63 @@ class BodyReader:
         return block
 
 
+class LateFile:
+    """The file of a connection, made when it is first used.
+
+    Args:
+        request_handler: the connection's.
+        received: bytes that have been received already; they are read first.
+
+    """
+
+    __slots__ = ("_file", "_received", "_request_handler")
+
+    def __init__(self, request_handler: Any, received: bytes) -> None:
+        self._request_handler = request_handler
+        self._received = received
+        self._file: Any = None
+
+    def close(self) -> None:
+        """Close the file, if there is one; there will be none any more."""
+        self._request_handler = None
+        if self._file is not None:
+            self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if self._file is None:
+            self._file = self._request_handler._open_file(self._received)
+        return getattr(self._file, name)
+
+
+class ReceivedIO(io.RawIOBase):
+    """A connection's raw file with bytes in front that have been received already."""
+
+    def __init__(self, received: bytes, raw: Any) -> None:
+        self._received = received
+        self._raw = raw
+
+    def readable(self) -> bool:
+        """Return true."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Read into a buffer; return how many bytes, or `None` where it would have to wait."""
+        received = self._received[: len(buffer)]
+        if not received:
+            return self._raw.readinto(buffer)  # type: ignore[no-any-return]
+        self._received = self._received[len(received) :]
+        buffer[: len(received)] = received
+        return len(received)
+
+    def close(self) -> None:
+        """Close the raw file."""
+        self._raw.close()
+        super().close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
 def _fill(buffer: Any, read: Callable[[int], bytes]) -> int:
     view = memoryview(buffer).cast("B")
     block = read(len(view))

@@ -57,6 +57,10 @@ def _forbids_body(status: str | None) -> bool:
     return isinstance(status, str) and (status[:1] == "1" or status[:3] in ("204", "304"))
 
 
+#: What a client that went away raises.
+_GONE = (ConnectionAbortedError, BrokenPipeError, ConnectionResetError)
+
+
 class _Runner:
     """The base of `BaseHandler`: `install` can put the original class in its place."""
 
@@ -120,14 +124,31 @@ class BaseHandler(_Runner):
             self.result = application(self.environ, self.start_response)
             if not _impl.finish(self):
                 self.finish_response()
-        except (ConnectionAbortedError, BrokenPipeError, ConnectionResetError):
+        except _GONE:
             return
         except:  # noqa: E722 - whatever an application raises ends its request alone
-            try:
-                self.handle_error()
-            except:
-                self.close()
-                raise
+            self._fail()
+
+    def _go_on(self, error: BaseException | None = None) -> None:
+        """Do the rest of `run` where a short cut has called the application, or failed to."""
+        try:
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    error = None  # a traceback in a frame that it holds is a cycle
+            self.finish_response()
+        except _GONE:
+            return
+        except:  # noqa: E722 - as in run()
+            self._fail()
+
+    def _fail(self) -> None:
+        try:
+            self.handle_error()
+        except:
+            self.close()
+            raise
 
     def setup_environ(self) -> None:
         """Make `environ`: the process's variables, the request's and the ``wsgi.*`` ones."""
@@ -261,8 +282,9 @@ class BaseHandler(_Runner):
             self._write(f"HTTP/{self.http_version} {self.status}\r\n".encode("iso-8859-1"))
             if "Date" not in self.headers:
                 self._write(f"Date: {_current_date()}\r\n".encode("iso-8859-1"))
-            if self.server_software and "Server" not in self.headers:
-                self._write(f"Server: {self.server_software}\r\n".encode("iso-8859-1"))
+            server = self.server_software  # one look: another thread may set the class's
+            if server and "Server" not in self.headers:
+                self._write(f"Server: {server}\r\n".encode("iso-8859-1"))
 
     def write(self, data: bytes) -> None:
         """Send a block of the body, after the headers: PEP 3333's ``write()``.

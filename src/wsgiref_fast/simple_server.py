@@ -22,6 +22,7 @@ from .handlers import SimpleHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,12 +41,35 @@ sys_version = (
 software_version = server_version + " " + sys_version
 
 
+class _FromRequest:
+    """An attribute of a `ServerHandler` that its request handler has to tell."""
+
+    def __init__(self, tell: Callable[[Any], Any]) -> None:
+        self._tell = tell
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, handler: ServerHandler | None, owner: type) -> Any:
+        if handler is None:
+            return self
+        if "request_handler" not in handler.__dict__:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        value = self._tell(handler.request_handler)
+        setattr(handler, self._name, value)
+        return value
+
+
 @_impl.accelerated
 class ServerHandler(SimpleHandler):
     """Run the application for one request of a `WSGIRequestHandler`, and log it."""
 
     server_software = software_version
     _is_server = True
+    # Where a short cut was taken, these are made when somebody asks for them.
+    stdin: Any = _FromRequest(lambda request_handler: request_handler.rfile)
+    stdout: Any = _FromRequest(lambda request_handler: request_handler.wfile)
+    base_env: Any = _FromRequest(lambda request_handler: request_handler.get_environ())
     #: The request handler: it logs, and knows whether its connection goes on.
     request_handler: Any
 
@@ -214,13 +238,15 @@ class WSGIRequestHandler(RequestReader):
     # Requests of the connection since it had last to wait.
     _served = 0
 
+    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+        if not _impl.serve(self, request, client_address, server):
+            super().__init__(request, client_address, server)
+
     def handle(self) -> None:
         """Serve the connection's request; further ones too where it is kept.
 
         Without a thread of its own, a kept connection goes back to the server to wait.
         """
-        if _impl.serve(self):
-            return
         self._keeps_connection = True
         self.close_connection = True
         self._handle_request()
@@ -307,8 +333,11 @@ class WSGIRequestHandler(RequestReader):
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""
         address = self.client_address[0]
-        environ: WSGIEnvironment = _impl.make_environ(
-            self.server.base_environ,  # type: ignore[attr-defined]
+        base_environ = self.server.base_environ  # type: ignore[attr-defined]
+        environ: WSGIEnvironment = base_environ.copy()
+        _impl.fill_environ(
+            environ,
+            base_environ,
             (self.command, self.path, self.request_version),
             self.server_version,
             address,

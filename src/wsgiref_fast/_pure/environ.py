@@ -12,27 +12,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def make_environ(
+def fill_environ(
+    environ: dict[str, Any],
     base_environ: dict[str, Any],
     request: tuple[str, str, str],
     software: str,
     address: str,
     variables: dict[str, str],
-) -> dict[str, Any]:
-    """Return a request's environ.
+) -> None:
+    """Put a request's variables into its environ.
 
     ``PATH_INFO`` is the target's path, percent-decoded to "bytes in str". A header field
-    whose bare name is a variable already is left out.
+    whose bare name is a variable of the server already is left out.
 
     Args:
-        base_environ: what is the same for each request of the server.
+        environ: is changed.
+        base_environ: what is the same for each request of the server; in `environ` already.
         request: method, target and version.
         software: what ``SERVER_SOFTWARE`` says.
         address: what ``REMOTE_ADDR`` says.
         variables: the header fields, as `request.parse_section` returns them.
 
     """
-    environ = base_environ.copy()
     method, target, version = request
     environ["SERVER_PROTOCOL"] = version
     environ["SERVER_SOFTWARE"] = software
@@ -49,9 +50,17 @@ def make_environ(
             length.partition(",")[0].strip(" \t") if "," in length else length
         )
     for key, value in variables.items():
-        if key[:5] == "HTTP_" and key[5:] not in environ:
+        bare = key[5:]
+        if key[:5] == "HTTP_" and bare not in base_environ and bare not in _REQUEST_VARIABLES:
             environ[key] = value
-    return environ
+
+
+_REQUEST_VARIABLES = frozenset(
+    {
+        "SERVER_PROTOCOL", "SERVER_SOFTWARE", "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING",
+        "REMOTE_ADDR", "CONTENT_TYPE",
+    }
+)  # fmt: skip
 
 
 def add_fields(

@@ -26,6 +26,6 @@ def finish(handler: Any) -> bool:
     return False
 
 
-def serve(request_handler: Any) -> bool:
-    """Serve the request of a connection that is not kept, as the handler's ``handle()`` does."""
+def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
+    """Serve the request of a connection that is not kept, as its handler's constructor does."""
     return False
