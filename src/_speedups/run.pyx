@@ -12,6 +12,14 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_REFCNT
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from head cimport Seen, Table, build_table, fill, split_line
+from descriptors cimport (
+    accept_client,
+    close_descriptor,
+    fail,
+    receive_at_once,
+    send_at_once,
+    would_wait,
+)
 from hooks cimport (
     PyDict_GET_SIZE,
     PyDict_Next,
@@ -44,14 +52,8 @@ from _thread import get_ident
 from http.client import HTTPMessage
 
 from wsgiref_fast import _hooks
-from wsgiref_fast._grammar import (
-    HOP_BY_HOP,
-    MAX_HEADER_LINES,
-    MAX_LENGTH_DIGITS,
-    MAX_LINE,
-    NAME_CONTROLS,
-    VALUE_CONTROLS,
-)
+from wsgiref_fast._grammar import HOP_BY_HOP, NAME_CONTROLS, VALUE_CONTROLS
+from wsgiref_fast._grammar import MAX_HEADER_LINES, MAX_LENGTH_DIGITS, MAX_LINE
 from wsgiref_fast._pure import environ as _environ
 from wsgiref_fast._pure import request as _request
 from wsgiref_fast._pure import run as _reference
@@ -182,7 +184,10 @@ cdef bint send_and_close(handler, dict state, Plan plan, result) except -1:
     now = int(time.time())
     data = serialize_head(version, status, headers, date_of(now), plan.software, block)
     state["headers_sent"] = True
-    send(data)
+    if send is DIRECTLY:
+        send_directly(request_handler, data)
+    else:
+        send(data)
     close(handler, state, plan, request_handler, status, now)
     return True
 
@@ -196,10 +201,26 @@ cdef object find_sender(dict state, request_handler):
         serving = attributes_of(request_handler)
         stdout = serving.get("wfile")
         if stdout is None:
-            return serving["request"].sendall
+            return serving["request"].sendall if "request" in serving else DIRECTLY
     if type(stdout) is BytesIO or (type(stdout) is ConnectionWriter and not stdout.holds):
         return stdout.write
     return None
+
+
+cdef object DIRECTLY = object()
+
+
+cdef int send_directly(request_handler, bytes data) except -1:
+    """Send to a connection that is but a descriptor yet."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t sent = send_at_once(
+        attributes_of(request_handler)["_descriptor"], PyBytes_AS_STRING(data), size
+    )
+    if sent < 0 and not would_wait():
+        fail()
+    if sent < size:
+        request_handler.request.sendall(data[max(sent, 0):])
+    return 0
 
 
 cdef int close(handler, dict state, Plan plan, request_handler, status, now) except -1:
@@ -320,8 +341,17 @@ def serve(request_handler: Any, request: Any, client_address: Any, server: Any) 
 
 
 cdef int serve_socket(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
-    """Serve what one call brings; put back what is not a plain request."""
-    cdef bytes data = state["request"].recv(RECEIVED_AT_MOST)
+    """Serve what one call brings."""
+    serve_received(
+        request_handler, state, plan, handler_plan, state["request"].recv(RECEIVED_AT_MOST)
+    )
+    return 0
+
+
+cdef int serve_received(
+    request_handler, dict state, Plan plan, Plan handler_plan, bytes data
+) except -1:
+    """Serve what has been received; put back what is not a plain request."""
     cdef Py_ssize_t after, length
     cdef dict environ = take_head(state, plan, handler_plan, data, 0, &after, &length)
     if environ is None:
@@ -333,8 +363,111 @@ cdef int serve_socket(request_handler, dict state, Plan plan, Plan handler_plan)
     late._request_handler = request_handler
     late._received = data[after:]
     late._file = None
+    state["_connection_file"] = late
     run_application(request_handler, state, handler_plan, environ, late, length)
     return 0
+
+
+# -- The loop ------------------------------------------------------------------------------
+
+
+def accept(server: Any) -> bool:
+    """Accept and serve the connections that have come, as ``_handle_request_noblock()`` does."""
+    cdef Plan plan = plan_for(type(server))
+    cdef dict state = attributes_of(server)
+    cdef int descriptor, listener
+    cdef int count = 0
+    cdef PyObject *address
+    listening = state.get("socket")
+    if (
+        not plan.can_accept
+        or has_hook(state, ACCEPTING_HOOKS, &server_state)
+        or type(listening) is not Socket
+        or listening.timeout is None
+        or listening.family != AF_INET
+        or getdefaulttimeout() is not None
+        or state.get("_served") is None
+        or not serves_plainly(server, state)
+    ):
+        return _reference.accept(server)
+    listener = listening.fileno()
+    while count < ACCEPTED_AT_MOST:
+        address = NULL
+        descriptor = accept_client(listener, &address)
+        if descriptor < 0:
+            break
+        client_address = <object>address
+        Py_DECREF(client_address)
+        count += 1
+        serve_descriptor(server, state, descriptor, client_address)
+        # What was served may have changed anything.
+        if (
+            plan.tag != type_version(type(server))
+            or has_hook(state, ACCEPTING_HOOKS, &server_state)
+            or state.get("socket") is not listening
+            or state.get("_BaseServer__shutdown_request")
+            or not serves_plainly(server, state)
+        ):
+            break
+    return count > 0 or _reference.accept(server)
+
+
+cdef bint serves_plainly(server, dict state) except -1:
+    """Tell whether a server's request handlers need not be constructed to serve."""
+    handler_class = state.get("RequestHandlerClass")
+    return (
+        isinstance(handler_class, type)
+        and plan_for(handler_class).can_be_skipped
+        and plan_for(server_namespace["ServerHandler"]).can_be_skipped
+        and type(server.base_environ) is dict
+    )
+
+
+cdef int serve_descriptor(server, dict server_attributes, int descriptor, client_address) except -1:
+    """Serve an accepted connection and close it, or let it wait."""
+    cdef object request_handler, request
+    cdef bytes data
+    cdef dict state
+    cdef char[RECEIVED_AT_MOST] buffer
+    cdef Py_ssize_t size = receive_at_once(descriptor, buffer, RECEIVED_AT_MOST)
+    if size <= 0:
+        # It is silent, or ends already: as with any other connection.
+        server._begin(make_socket(descriptor), client_address)
+        return 0
+    data = buffer[:size]
+    request_handler = new_instance(server_attributes["RequestHandlerClass"])
+    state = attributes_of(request_handler)
+    state["_descriptor"] = descriptor
+    state["client_address"] = client_address
+    state["server"] = server
+    try:
+        try:
+            serve_received(
+                request_handler,
+                state,
+                plan_for(type(request_handler)),
+                plan_for(server_namespace["ServerHandler"]),
+                data,
+            )
+        finally:
+            leave(request_handler, state)
+    except Exception:
+        server.handle_error(request_handler.request, client_address)
+        server._end(request_handler.request, client_address, False)
+    except:
+        server._end(request_handler.request, client_address, False)
+        raise
+    else:
+        if "request" in state:
+            server._end(state["request"], client_address, True)
+        else:
+            close_descriptor(descriptor)
+    return 0
+
+
+cdef object make_socket(int descriptor):
+    """Return a connection's descriptor as a socket."""
+    return Socket(AF_INET, SOCK_STREAM, 0, descriptor)
 
 
 cdef int serve_file(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
@@ -490,6 +623,7 @@ cdef bint is_threaded(server) except -1:
 
 cdef enum:
     RECEIVED_AT_MOST = 16384  # bytes of one call: the head of an ordinary request
+    ACCEPTED_AT_MOST = 64  # connections before the server looks for anything else
 
 # By Latin-1 code: what a name, and what a value, may not hold.
 cdef unsigned char[256] name_refuses
@@ -508,6 +642,8 @@ cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
 cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
 cdef type ThreadingMixIn = socketserver.ThreadingMixIn
 cdef type Socket = socket.socket
+cdef object getdefaulttimeout = socket.getdefaulttimeout
+cdef object AF_INET = socket.AF_INET, SOCK_STREAM = socket.SOCK_STREAM
 cdef object FORKING = getattr(socketserver, "ForkingMixIn", ())
 
 
@@ -612,9 +748,21 @@ cdef tuple SERVING_STATE = (
     "request", "client_address", "server", "connection", "rfile", "wfile", "raw_requestline",
     "requestline", "request_version", "command", "close_connection", "path", "_variables",
     "_section", "_connection_file", "_body", "_keeps_connection", "_chunked_length", "headers",
-    "_lingers", "_head",
+    "_lingers", "_head", "_descriptor",
 )
 cdef frozenset SERVING_HOOKS = frozenset(SERVE + LOG + SERVING_SETTINGS)
+
+cdef tuple ACCEPT = (
+    "get_request", "verify_request", "process_request", "finish_request", "shutdown_request",
+    "close_request", "service_actions", "_handle_request_noblock", "_serve", "_begin", "_end",
+    "socket", "_served", "RequestHandlerClass",
+)
+cdef tuple SERVER_STATE = (
+    "server_address", "RequestHandlerClass", "_BaseServer__is_shut_down",
+    "_BaseServer__shutdown_request", "socket", "_host", "server_port", "base_environ",
+    "application", "_loop_thread", "_resting", "_waiting", "_served", "timeout",
+)
+cdef frozenset ACCEPTING_HOOKS = frozenset(ACCEPT[:11])
 
 cdef tuple START_NAMES = ("is_hop_by_hop", "_hoppish")
 cdef tuple FINISH_NAMES = ("format_date_time", "time")
@@ -629,7 +777,7 @@ cdef class Plan:
 
     cdef unsigned int tag
     cdef bint can_set_up, can_start, can_finish, is_server, is_origin, can_be_skipped
-    cdef bint can_serve, can_log
+    cdef bint can_serve, can_log, can_accept
     cdef str http_version
     cdef object software, wrapper, version, run_once, server_version
     cdef dict os_environ
@@ -658,10 +806,12 @@ cdef Plan make_plan(type cls):
     plan.tag = type_version(cls)
     if plan.tag == 0 or not has_plain_attributes(cls):
         return plan
-    if hasattr(cls, "setup_environ"):
+    if hasattr(cls, "start_response"):
         make_handler_plan(plan, cls)
     elif hasattr(cls, "parse_request"):
         make_serving_plan(plan, cls)
+    elif hasattr(cls, "serve_forever"):
+        plan.can_accept = _hooks.is_own(cls, ACCEPT)
     if plan.tag != type_version(cls):
         return Plan.__new__(Plan)  # it has changed meanwhile
     return plan
@@ -717,6 +867,7 @@ cdef int make_serving_plan(Plan plan, cls) except -1:
         and is_without_delay is True
     )
     plan.server_version = server_version
+    plan.can_be_skipped = plan.can_serve and _hooks.is_own(cls, ("__init__", "__new__"))
     return 0
 
 
@@ -750,7 +901,7 @@ cdef enum:
 ctypedef struct Names:
     PyObject *at[PLACES]
 
-cdef Names handler_state, serving_state
+cdef Names handler_state, serving_state, server_state
 
 
 cdef int fill_names(Names *names, tuple texts) except -1:
@@ -768,6 +919,7 @@ cdef int fill_names(Names *names, tuple texts) except -1:
 cdef list kept = []
 fill_names(&handler_state, HANDLER_STATE)
 fill_names(&serving_state, SERVING_STATE)
+fill_names(&server_state, SERVER_STATE)
 
 
 cdef bint has_hook(dict attributes, frozenset hooks, Names *state) except -1:

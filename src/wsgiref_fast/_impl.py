@@ -33,7 +33,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "request": ("parse_request_line", "parse_section"),
     "environ": ("fill_environ",),
     "response": ("serialize_head",),
-    "run": ("set_up", "start", "finish", "serve"),
+    "run": ("set_up", "start", "finish", "serve", "accept"),
 }
 
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
@@ -48,6 +48,7 @@ set_up = _pure_run.set_up
 start = _pure_run.start
 finish = _pure_run.finish
 serve = _pure_run.serve
+accept = _pure_run.accept
 
 #: Classes with kernels as methods: class, method, kernel module, kernel.
 _methods: list[tuple[type, str, str, str]] = []

@@ -97,11 +97,14 @@ class RequestReader(BaseHTTPRequestHandler):
     #: The most bytes of a chunked request body; they are kept in memory or in a file.
     max_chunked_body = 1 << 30
     headers: Any = _LazyMessage()
+    # A connection that was but a descriptor until somebody asked for more.
+    _descriptor: int
+    request: Any = _Late(lambda handler: handler._make_request(), "_descriptor")
     # The connection's files, and what a short cut has taken from the first of them: words
     # of the request line, bytes, and where in them request line, header section and body start.
-    connection: Any = _Late(lambda handler: handler.request, "request")
-    rfile: Any = _Late(lambda handler: handler._open_file(b""), "request")
-    wfile: Any = _Late(lambda handler: handler._make_writer(), "request")
+    connection: Any = _Late(lambda handler: handler.request, "server")
+    rfile: Any = _Late(lambda handler: handler._open_file(b""), "server")
+    wfile: Any = _Late(lambda handler: handler._make_writer(), "server")
     _head: tuple[tuple[str, str, str, str], bytes, int, int, int]
     raw_requestline: Any = _Late(lambda handler: handler._cut(2, 3), "_head")
     requestline: Any = _Late(lambda handler: handler._head[0][0], "_head")
@@ -130,6 +133,13 @@ class RequestReader(BaseHTTPRequestHandler):
             connection.settimeout(self.timeout)
         self.rfile = self._open_file(b"")
         self.wfile = self._make_writer()
+
+    def _make_request(self) -> Any:
+        request = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
+        served = getattr(self.server, "_served", None)
+        if served is not None:
+            served[id(request)] = None
+        return request
 
     def _open_file(self, received: bytes) -> Any:
         """Open the connection's file, with bytes in front that have been received already."""

@@ -11,6 +11,8 @@ import time
 from functools import partial
 from http.server import HTTPServer
 
+from . import _hooks, _impl
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,7 @@ _ACCEPT_TIMEOUT = 0.0 if sys.platform == "linux" else 0.001
 _SILENT = object()
 
 
+@_impl.accelerated
 class WaitingServer(HTTPServer):
     """An HTTP server that hands a connection on when there is something to read from it.
 
@@ -100,7 +103,7 @@ class WaitingServer(HTTPServer):
         while ready:
             _, action, _ = ready.pop(0)
             action()
-        if knock:
+        if knock and not _impl.accept(self):
             self._handle_request_noblock()
         self._close_late()
         self.service_actions()
@@ -158,6 +161,10 @@ class WaitingServer(HTTPServer):
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
             return None
+        return self._begin(request, client_address)
+
+    def _begin(self, request: Any, client_address: Any) -> Any:
+        """Serve a new connection, or let it wait until it has bytes."""
         if (
             self._waiting is not None
             and not isinstance(self, CONCURRENT)
@@ -193,9 +200,15 @@ class WaitingServer(HTTPServer):
         served[id(request)] = None
         try:
             self.finish_request(request, client_address)
-        finally:
-            then = served.pop(id(request))
-        if then is None:
+        except:
+            del served[id(request)]
+            raise
+        self._end(request, client_address, True)
+
+    def _end(self, request: Any, client_address: Any, may_wait: bool) -> None:
+        """Close a connection that was served, or let it wait as its handler has asked."""
+        then = (self._served or {}).pop(id(request), None)
+        if then is None or not may_wait:
             self.shutdown_request(request)
         else:
             action, patience = then
@@ -296,6 +309,9 @@ class WaitingServer(HTTPServer):
     def _shut(self, requests: list[Any]) -> None:
         for request in requests:
             self.shutdown_request(request)
+
+
+_hooks.note(HTTPServer, socketserver.TCPServer, socketserver.BaseServer)
 
 
 def _host_of(client_address: Any) -> str:

@@ -303,6 +303,10 @@ class ReceivedIO(io.RawIOBase):
         """Return true."""
         return True
 
+    def fileno(self) -> int:
+        """Return the connection's descriptor."""
+        return self._raw.fileno()  # type: ignore[no-any-return]
+
     def readinto(self, buffer: Any, /) -> int | None:
         """Read into a buffer; return how many bytes, or `None` where it would have to wait."""
         received = self._received[: len(buffer)]

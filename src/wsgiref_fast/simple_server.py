@@ -129,6 +129,7 @@ class _LazyName:
         return name
 
 
+@_impl.accelerated
 class WSGIServer(WaitingServer):
     """An HTTP server that serves one WSGI application.
 

@@ -29,3 +29,8 @@ def finish(handler: Any) -> bool:
 def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
     """Serve the request of a connection that is not kept, as its handler's constructor does."""
     return False
+
+
+def accept(server: Any) -> bool:
+    """Accept and serve the connections that have come, as ``_handle_request_noblock()`` does."""
+    return False
