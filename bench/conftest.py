@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .ratios import Ratios, machine, paired_rounds
 from .subjects import Subject
 
 _RATIOS = pytest.StashKey[Ratios]()
+_CASE_SECONDS = 120
 
 Timed = Callable[[str, Callable[[Subject], Callable[[], Any]]], None]
 
@@ -46,6 +48,8 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     found = config.stash[_RATIOS]
+    for report in terminalreporter.stats.get("skipped", []):
+        terminalreporter.line(f"not measured: {report.nodeid}: {report.longrepr[2]}")
     if not found.cases:
         return
     terminalreporter.section("times, and how many times as fast as the standard library")
@@ -57,6 +61,24 @@ def pytest_terminal_summary(
             terminalreporter.line(f"check: {complaint}")
     if config.option.ratios_json:
         found.save(config.option.ratios_json)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """End a case that hangs: clients wait for answers without a timeout, which costs time."""
+    if not hasattr(signal, "SIGALRM"):
+        return (yield)
+    before = signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(_CASE_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _give_up(*_: object) -> None:
+    raise TimeoutError(f"a case took more than {_CASE_SECONDS} seconds")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Literal, cast
+from typing import Any, Literal
 
 import pytest
 from hypothesis import settings
 
+from hooks import by_a_child
 from wsgiref_fast import _impl
 
 # The same examples at each run; the time of one says nothing on a busy machine.
@@ -25,14 +25,51 @@ def implementations() -> list[str]:
     return ["pure", "compiled"] if built or demanded else ["pure"]
 
 
-@pytest.fixture(params=implementations())
-def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
+_CHOSEN: Literal["pure", "compiled"] = _impl.IMPLEMENTATION
+
+
+@pytest.fixture(scope="session", params=implementations())
+def _implementation_in_turn(request: pytest.FixtureRequest) -> Any:
+    """Have all tests run on one implementation before any runs on the other.
+
+    To go back and forth changes classes; 3.13 and later follow a thousand changes of one.
+    """
+    return request.param
+
+
+@pytest.fixture
+def implementation(_implementation_in_turn: Literal["pure", "compiled"]) -> str:
     """Run a test on each implementation of the kernels."""
-    before = _impl.IMPLEMENTATION
-    name = cast(Literal["pure", "compiled"], request.param)
-    _impl.use(name)
-    yield name
-    _impl.use(before)
+    _impl.use(_implementation_in_turn)  # nothing to do where no test has left another
+    return _implementation_in_turn
+
+
+@pytest.fixture(autouse=True)
+def _chosen_implementation(request: pytest.FixtureRequest) -> None:
+    """Run other tests on the implementation that the process has chosen."""
+    if "implementation" not in request.fixturenames:
+        _impl.use(_CHOSEN)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: run after all tests without this mark")
+    config.addinivalue_line("markers", "apart: run in a process of its own, where that can be")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that changes classes very often in a child, whose classes nobody needs."""
+    if pyfuncitem.get_closest_marker("apart") is None:
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    by_a_child(lambda: pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def pytest_report_collectionfinish() -> list[str]:

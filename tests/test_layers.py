@@ -27,6 +27,7 @@ LAYERS = [
     {"_impl"},
     {"_chunked", "_waiting", "_process_environ", "headers", "util"},
     {"handlers", "_reading", "_server_loop"},
+    {"_sendfile"},
     {"simple_server"},
     {"_alias"},
     {"__init__"},

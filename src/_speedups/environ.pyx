@@ -81,6 +81,8 @@ cdef bint fill(
             bare = key[5:]
             if key[:5] != "HTTP_" or bare in REQUEST_VARIABLES:
                 continue
+            if bare == "CONTENT_LENGTH" and length:
+                continue
         if bare not in base_environ:
             environ[key] = value
     return True

@@ -29,11 +29,13 @@ ctypedef struct Table:
     PyObject *cookie
     PyObject *transfer_encoding
     PyObject *keys
-    int length_number
+    int expect_number
 
 ctypedef struct Seen:
     # By the number of a name: whether the section has had it.
     unsigned char numbers[128]
+    # The Content-Length; where it is not a plain number, that is not plain but for variables.
+    Py_ssize_t length
 
 
 cdef inline tuple split_line(const char *text, Py_ssize_t size):
@@ -66,13 +68,13 @@ cdef inline tuple split_line(const char *text, Py_ssize_t size):
 
 
 cdef inline Py_ssize_t fill(
-    const Table *table, Seen *seen, dict into, dict base, frozenset taken,
+    const Table *table, Seen *seen, dict into, dict base, bint collides, frozenset taken,
     const char *text, Py_ssize_t size, Py_ssize_t max_size, Py_ssize_t max_lines,
 ) except -2:
     """Put a section's fields into `into`; return its length, NOT_PLAIN for what is not plain.
 
-    With a `base`, `into` is an environ: what is in `base` or in `taken` by its bare name is
-    left out.
+    Without an `into` they are only looked at. With a `base`, `into` is an environ: what is in `base` or in `taken` by its bare name is
+    left out. That `base` has none of the common names is known where it does not collide.
     """
     cdef const char *line = text
     cdef const char *end
@@ -94,14 +96,14 @@ cdef inline Py_ssize_t fill(
             or memchr(line, b"\n", end - line) is not NULL
             or lines >= max_lines - 1
             or end + 4 - text > max_size
-            or not add_field(table, seen, into, base, taken, line, colon - line, colon + 1, end)
+            or not add_field(table, seen, into, base, collides, taken, line, colon - line, colon + 1, end)
         ):
             return NOT_PLAIN
         line = end + 2
 
 
 cdef inline bint add_field(
-    const Table *table, Seen *seen, dict into, dict base, frozenset taken,
+    const Table *table, Seen *seen, dict into, dict base, bint collides, frozenset taken,
     const char *name, Py_ssize_t length, const char *value, const char *end,
 ) except -1:
     """Put a field into `into`; false for one that is not plain."""
@@ -119,23 +121,41 @@ cdef inline bint add_field(
     elif known.key is table.content_length:
         if seen.numbers[known.number]:
             return False
+        if not read_length(seen, value, end) and (into is None or base is not None):
+            return False
     else:
         while value < end and (end[-1] == b" " or end[-1] == b"\t"):
             end -= 1
         # What is white space to `str` alone.
         if value < end and (is_odd_space(value[0]) or is_odd_space(end[-1])):
             return False
-        if base is not None:
-            if known.key is table.transfer_encoding:
-                return False
-            if <object>known.bare in base:
-                return True
+        if known.key is table.transfer_encoding and (into is None or base is not None):
+            return False
+        if collides and <object>known.bare in base:
+            return True
+    if into is None:
+        seen.numbers[known.number] = 1
+        return True
     key = <object>known.key
     text = decode_latin1(value, end - value)
     if seen.numbers[known.number]:
         text = f"{into[key]}; {text}" if known.key is table.cookie else f"{into[key]},{text}"
     seen.numbers[known.number] = 1
     PyDict_SetItem(into, key, text)
+    return True
+
+
+cdef inline bint read_length(Seen *seen, const char *value, const char *end) noexcept:
+    """Read a Content-Length; false for what is not a plain number of at most 18 digits."""
+    cdef Py_ssize_t length = 0
+    if not 0 < end - value <= 18:
+        return False
+    while value < end:
+        if not b"0" <= value[0] <= b"9":
+            return False
+        length = length * 10 + (value[0] - c"0")
+        value += 1
+    seen.length = length
     return True
 
 
@@ -154,6 +174,8 @@ cdef inline bint add_other(
         end -= 1
     if key is None or (value < end and (is_odd_space(value[0]) or is_odd_space(end[-1]))):
         return False
+    if into is None:
+        return True
     text = decode_latin1(value, end - value)
     if base is not None:
         bare = key[5:]
@@ -264,6 +286,6 @@ cdef inline list build_table(Table *table, dict common, dict framing):
     table.transfer_encoding = <PyObject *>own["HTTP_TRANSFER_ENCODING"]
     keys = frozenset(numbers) | {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"}
     table.keys = <PyObject *>keys
-    table.length_number = numbers["CONTENT_LENGTH"]
+    table.expect_number = numbers["HTTP_EXPECT"]
     kept.append(keys)
     return kept

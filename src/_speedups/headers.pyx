@@ -70,7 +70,11 @@ def take_list(self: Any, headers: list[tuple[str, str]] | None = None) -> None:
         TypeError: `headers` is neither a list nor `None`.
 
     """
-    if type(headers) is not list or not is_own(type(self)):
+    if (
+        type(headers) is not list
+        or not is_own(type(self))
+        or "_convert_string_type" in attributes_of(self)
+    ):
         return _reference.take_list(self, headers)
     self._headers = headers
     if not are_plain(headers):
@@ -146,13 +150,27 @@ def add_header(self: Any, _name: str, _value: str | None, **_params: str | None)
     """
     cdef list headers = plain_list(self)
     cdef object key, value, text = _value
-    if headers is None or not is_name(_name) or not is_text(_value):
+    if (
+        headers is None
+        or not is_name(_name)
+        or not is_text(_value)
+        or (_params and not formats_plainly())
+    ):
         return _reference.add_header(self, _name, _value, **_params)
     for key, value in _params.items():
         if not is_name(key) or not is_text(value) or not value or '"' in value or "\\" in value:
             return _reference.add_header(self, _name, _value, **_params)
         text = f'{text}; {key.replace("_", "-") if "_" in key else key}="{value}"'
     headers.append((_name, text))
+
+
+cdef bint formats_plainly() except -1:
+    """Tell whether parameters are formatted by our own function."""
+    cdef tuple entry = module_names["_formatparam"]
+    return (<dict>entry[0]).get("_formatparam") is entry[1]
+
+
+cdef dict module_names = _hooks.module_names
 
 
 # The caller's list is looked at in place. Nothing in a critical section runs user code, or
@@ -227,6 +245,8 @@ cdef bint is_own(cls) except -1:
     cdef unsigned int version = type_version(cls)
     if version != 0 and version == own_version:
         return True
+    if _hooks.find(cls, "_convert_string_type") is None:  # it has nothing to do with Headers
+        return False
     if not _hooks.is_own(cls, METHODS) or cls.__getattribute__ is not object.__getattribute__:
         return False
     if version == type_version(cls):

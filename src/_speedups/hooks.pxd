@@ -9,6 +9,31 @@ cdef extern from *:
         return ((PyTypeObject *)type)->tp_version_tag;
     }
 
+    /* Changes with each change of a dictionary; 0 where the interpreter does not tell. */
+    #if PY_VERSION_HEX < 0x030E0000 && !defined(Py_GIL_DISABLED) && !defined(PYPY_VERSION)
+    #if PY_VERSION_HEX >= 0x030C0000
+    _Py_COMP_DIAG_PUSH
+    _Py_COMP_DIAG_IGNORE_DEPR_DECLS
+    #endif
+    static inline unsigned long long dict_version(PyObject *dict) {
+        return (unsigned long long)((PyDictObject *)dict)->ma_version_tag;
+    }
+    #if PY_VERSION_HEX >= 0x030C0000
+    _Py_COMP_DIAG_POP
+    #endif
+    #else
+    static inline unsigned long long dict_version(PyObject *dict) { return 0; }
+    #endif
+
+    /* Whether somebody else has an object that we made: where that cannot be told, yes. */
+    static inline int is_held(PyObject *object) {
+    #ifdef Py_GIL_DISABLED
+        return 1;
+    #else
+        return Py_REFCNT(object) > 1;
+    #endif
+    }
+
     /* As any call, but without a line in the traceback: the methods that follow add theirs. */
     static inline PyObject *call_application(PyObject *application, PyObject *environ,
                                              PyObject *start_response) {
@@ -39,6 +64,8 @@ cdef extern from *:
     }
     """
     unsigned int type_version(object type)
+    unsigned long long dict_version(dict)
+    bint is_held(object)
     object new_instance(object type)
     PyObject *call_application(object, object, object)
     object take_error()

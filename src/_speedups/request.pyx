@@ -53,7 +53,7 @@ def parse_section(
     ):
         return _reference.parse_section(data, start, underscores)
     length = fill(
-        &table, &seen, variables, None, None, PyBytes_AS_STRING(data) + <Py_ssize_t>start,
+        &table, &seen, variables, None, False, None, PyBytes_AS_STRING(data) + <Py_ssize_t>start,
         PyBytes_GET_SIZE(data) - <Py_ssize_t>start, max_line, max_lines,
     )
     if length < 0:

@@ -8,8 +8,9 @@ done step by step, in the methods of `handlers` and `simple_server`.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Update
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_REFCNT
+from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from head cimport Seen, Table, build_table, fill, split_line
 from descriptors cimport (
@@ -25,6 +26,8 @@ from hooks cimport (
     PyDict_Next,
     attributes_of,
     call_application,
+    dict_version,
+    is_held,
     new_instance,
     take_error,
     type_version,
@@ -53,7 +56,7 @@ from http.client import HTTPMessage
 
 from wsgiref_fast import _hooks
 from wsgiref_fast._grammar import HOP_BY_HOP, NAME_CONTROLS, VALUE_CONTROLS
-from wsgiref_fast._grammar import MAX_HEADER_LINES, MAX_LENGTH_DIGITS, MAX_LINE
+from wsgiref_fast._grammar import MAX_HEADER_LINES, MAX_LINE
 from wsgiref_fast._pure import environ as _environ
 from wsgiref_fast._pure import request as _request
 from wsgiref_fast._pure import run as _reference
@@ -64,15 +67,25 @@ from wsgiref_fast._streams import BodyReader, ConnectionWriter, LateFile
 def set_up(handler: Any) -> bool:
     """Make the environ of a handler, as `handlers.BaseHandler.setup_environ` does."""
     cdef Plan plan = plan_for(type(handler))
-    cdef dict state = attributes_of(handler), environ
-    if not plan.can_set_up or has_hook(state, HANDLER_HOOKS, &handler_state):
+    cdef dict state = attributes_of(handler) if plan.can_set_up else None, environ
+    if (
+        state is None
+        or has_hook(state, HANDLER_HOOKS, &handler_state)
+        or not names_are_own()
+    ):
         return _reference.set_up(handler)
     if "stdin" not in state:
         return _reference.set_up(handler)
     environ = plan.os_environ.copy()
     state["environ"] = environ
-    environ.update(state["base_env"])
-    add_server_variables(environ, state, plan, state["stdin"])
+    base_env = state["base_env"]
+    if type(base_env) is dict:
+        PyDict_Update(environ, base_env)
+    else:
+        environ.update(base_env)
+    environ["wsgi.input"] = state["stdin"]
+    environ["wsgi.errors"] = state["stderr"]
+    add_settings(environ, plan, state["wsgi_multithread"], state["wsgi_multiprocess"])
     if plan.is_origin and plan.software:
         environ.setdefault("SERVER_SOFTWARE", plan.software)
     state["_request_method"] = environ.get("REQUEST_METHOD")
@@ -82,20 +95,20 @@ def set_up(handler: Any) -> bool:
 def start(handler: Any, status: str, headers: list[tuple[str, str]]) -> bool:
     """Take status and headers, as `handlers.BaseHandler.start_response` does the first time."""
     cdef Plan plan = plan_for(type(handler))
-    cdef dict state = attributes_of(handler)
+    cdef dict state = attributes_of(handler) if plan.can_start else None
     if (
-        not plan.can_start
+        state is None
         or state.get("headers") is not None
-        or has_hook(state, HANDLER_HOOKS, &handler_state)
+        or has_any(state, START)
         or not headers_are_own()
-        or not are_own(START_NAMES)
+        or not names_are_own()
         or not is_status(status)
         or type(headers) is not list
-        or not can_be_sent(tuple(<list>headers))
+        or not can_be_sent(headers)
     ):
         return _reference.start(handler, status, headers)
     own = new_instance(Headers)
-    own._headers = headers
+    attributes_of(own)["_headers"] = headers
     state["status"] = status
     state["headers"] = own
     return True
@@ -104,26 +117,53 @@ def start(handler: Any, status: str, headers: list[tuple[str, str]]) -> bool:
 def finish(handler: Any) -> bool:
     """Send a response of one block and close, as `handlers.BaseHandler.finish_response` does."""
     cdef Plan plan = plan_for(type(handler))
-    cdef dict state = attributes_of(handler)
-    if may_finish(handler, state, plan) and send_and_close(
-        handler, state, plan, state.get("result")
+    cdef dict state = attributes_of(handler) if plan.can_finish else None
+    if (
+        state is None
+        or not may_finish(handler, state, plan)
+        or not send_and_close(handler, state, plan, state.get("result"))
     ):
-        return True
-    return _reference.finish(handler)
+        return _reference.finish(handler)
+    return True
 
 
-cdef int add_server_variables(dict environ, dict state, Plan plan, stdin) except -1:
-    """Put in the ``wsgi.`` variables of a handler."""
-    environ["wsgi.input"] = stdin
-    environ["wsgi.errors"] = state["stderr"]
+def write(handler: Any, data: bytes) -> bool:
+    """Send a block after the first, as `handlers.SimpleHandler.write` does."""
+    cdef Plan plan = plan_for(type(handler))
+    cdef dict state = attributes_of(handler) if plan.can_finish else None
+    if (
+        state is None
+        or not PyBytes_CheckExact(data)
+        or state.get("headers_sent") is not True
+        or state.get("_request_method") == "HEAD"
+        or not is_status(state.get("status"))
+        or not may_have_body(state["status"])
+        or has_any(state, WRITE)
+    ):
+        return _reference.write(handler, data)
+    stdout = handler.stdout
+    flush = state.get("_flush")
+    if (
+        type(stdout) is not ConnectionWriter
+        or stdout.holds
+        or (flush is not None and getattr(flush, "__self__", None) is not stdout)
+    ):
+        return _reference.write(handler, data)
+    state["bytes_sent"] = state["bytes_sent"] + PyBytes_GET_SIZE(data)
+    stdout._sock.sendall(data)
+    return True
+
+
+cdef int add_settings(dict environ, Plan plan, multithread, multiprocess) except -1:
+    """Put in the ``wsgi.`` variables that are the same for each request."""
     environ["wsgi.version"] = plan.version
     environ["wsgi.run_once"] = plan.run_once
     scheme = environ.get("HTTPS")
     environ["wsgi.url_scheme"] = (
         "http" if scheme is None or scheme not in ("yes", "on", "1") else "https"
     )
-    environ["wsgi.multithread"] = state["wsgi_multithread"]
-    environ["wsgi.multiprocess"] = state["wsgi_multiprocess"]
+    environ["wsgi.multithread"] = multithread
+    environ["wsgi.multiprocess"] = multiprocess
     if plan.wrapper is not None:
         environ["wsgi.file_wrapper"] = plan.wrapper
     return 0
@@ -136,7 +176,7 @@ cdef bint may_finish(handler, dict state, Plan plan) except -1:
         and plan.tag == type_version(type(handler))
         and not has_hook(state, HANDLER_HOOKS, &handler_state)
         and headers_are_own()
-        and are_own(FINISH_NAMES)
+        and names_are_own()
     )
 
 
@@ -145,16 +185,17 @@ cdef bint send_and_close(handler, dict state, Plan plan, result) except -1:
     cdef list headers
     cdef bytes block
     cdef dict environ
-    cdef object status, send, request_handler = None, own, protocol, version
+    cdef object status, send, request_handler = None, own, protocol, version, size, held
     block = only_block(result)
     own = state.get("headers")
+    held = attributes_of(own) if type(own) is Headers else {}
+    headers = plain_list(held)
     status = state.get("status")
-    environ = state["environ"] if type(state.get("environ")) is dict else None
+    environ = plain_dict(state.get("environ"))
     if (
         block is None
-        or type(own) is not Headers
-        or PyDict_GET_SIZE(attributes_of(own)) != 1
-        or type(own._headers) is not list
+        or headers is None
+        or not are_plain(headers)
         or not is_status(status)
         or state.get("headers_sent")
         or not may_have_body(status)
@@ -167,29 +208,46 @@ cdef bint send_and_close(handler, dict state, Plan plan, result) except -1:
     if not (type(protocol) is str and (<str>protocol).startswith("HTTP/1")):
         return False
     version = plan.http_version
-    headers = own._headers
     if plan.is_server:
         request_handler = state.get("request_handler")
-        if getattr(request_handler, "close_connection", True) is not True:
+        if not closes_connection(request_handler):
             return False
     send = find_sender(state, request_handler)
     if send is None:
         return False
     # From here on it is done: what is odd now raises as it would in the methods.
-    if find(headers, "content-length") != 1:
-        headers.append(("Content-Length", str(PyBytes_GET_SIZE(block))))
+    size = str(PyBytes_GET_SIZE(block))
+    if not has_field(headers, "content-length"):
+        headers.append(("Content-Length", size))
     if plan.is_server and version >= "1.1" and "Connection" not in own:
         own["Connection"] = "close"
     state["bytes_sent"] = PyBytes_GET_SIZE(block)
-    now = int(time.time())
+    now = int(time_namespace["time"]())
     data = serialize_head(version, status, headers, date_of(now), plan.software, block)
     state["headers_sent"] = True
     if send is DIRECTLY:
         send_directly(request_handler, data)
     else:
         send(data)
-    close(handler, state, plan, request_handler, status, now)
+    close(handler, state, plan, request_handler, status, size, now)
     return True
+
+
+cdef bint closes_connection(request_handler) except -1:
+    """Tell whether a request handler surely closes its connection after the response."""
+    if plan_for(type(request_handler)).can_serve:
+        return attributes_of(request_handler).get("close_connection", True) is True
+    return getattr(request_handler, "close_connection", True) is True
+
+
+cdef dict plain_dict(value):
+    return value if type(value) is dict else None
+
+
+cdef list plain_list(dict held):
+    """Return the list that `Headers` hold, if that is all they have."""
+    headers = held.get("_headers") if PyDict_GET_SIZE(held) == 1 else None
+    return headers if type(headers) is list else None
 
 
 cdef object find_sender(dict state, request_handler):
@@ -223,14 +281,14 @@ cdef int send_directly(request_handler, bytes data) except -1:
     return 0
 
 
-cdef int close(handler, dict state, Plan plan, request_handler, status, now) except -1:
+cdef int close(handler, dict state, Plan plan, request_handler, status, str size, now) except -1:
     """Log the request and take the state back."""
     try:
         if plan.is_server:
-            log(request_handler, status, state["bytes_sent"], now)
+            log(request_handler, status, size, state["bytes_sent"], now)
     finally:
         # Where nobody else has the handler, nobody sees what becomes of it.
-        if Py_REFCNT(handler) > 1:
+        if is_held(handler):
             take_back(state, request_handler)
     return 0
 
@@ -248,7 +306,7 @@ cdef int take_back(dict state, request_handler) except -1:
     return 0
 
 
-cdef int log(request_handler, str status, size, now) except -1:
+cdef int log(request_handler, str status, str size, sent, now) except -1:
     """Log a request as the methods of its handler do."""
     cdef Plan plan = plan_for(type(request_handler))
     cdef dict state
@@ -265,18 +323,13 @@ cdef int log(request_handler, str status, size, now) except -1:
             if is_plain_line(text):
                 sys_namespace["stderr"].write(text)
                 return 0
-    request_handler.log_request(status.partition(" ")[0], size)
+    request_handler.log_request(status.partition(" ")[0], sent)
     return 0
 
 
 cdef bint logs_otherwise(dict state) except -1:
     """Tell whether an instance has a method of its own that makes lines of log."""
-    return (
-        "log_message" in state
-        or "log_request" in state
-        or "log_date_time_string" in state
-        or "address_string" in state
-    )
+    return has_any(state, LOG)
 
 
 cdef bint is_plain_line(str text) noexcept:
@@ -308,19 +361,144 @@ cdef int leave_body(request_handler) except -1:
     return 0
 
 
+# -- The steps of a request handler --------------------------------------------------------
+
+
+def parse(request_handler: Any) -> bool:
+    """Parse a request whose line was read, as ``parse_request()`` does with a plain one."""
+    cdef Plan plan = plan_for(type(request_handler))
+    cdef dict state = attributes_of(request_handler) if plan.can_parse else None
+    cdef Py_ssize_t after
+    cdef object rfile, line
+    cdef tuple words
+    if state is None or has_hook(state, SERVING_HOOKS, &serving_state):
+        return _reference.parse(request_handler)
+    rfile = state.get("rfile")
+    if type(rfile) is BodyReader and rfile is state.get("_body"):
+        rfile = state["_connection_file"]  # of a handler that keeps connections by itself
+    line = state.get("raw_requestline")
+    words = split_line(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line)) if type(line) is bytes else None
+    if words is None:
+        return _reference.parse(request_handler)
+    if type(rfile) is BufferedReader:
+        after = take_section(state, plan, words, rfile, rfile.peek(), 0)
+        if after > 0:
+            rfile.read(after)
+    elif type(rfile) is BytesIO:
+        after = take_section(state, plan, words, rfile, rfile.getvalue(), rfile.tell())
+        if after > 0:
+            rfile.seek(after)
+    else:
+        after = 0
+    if after == 0:
+        return _reference.parse(request_handler)
+    if plan.may_keep:
+        request_handler._heed_connection(request_handler._variables.get("HTTP_CONNECTION", ""))
+    return True
+
+
+cdef Py_ssize_t take_section(
+    dict state, Plan plan, tuple words, rfile, bytes data, Py_ssize_t start
+) except -1:
+    """Take a header section if it is whole and plain; return where it ends, else 0."""
+    cdef Seen seen
+    cdef Py_ssize_t size = 0
+    if start < PyBytes_GET_SIZE(data):
+        size = fill(
+            &table, &seen, None, None, False, None, PyBytes_AS_STRING(data) + start,
+            PyBytes_GET_SIZE(data) - start, max_line, max_lines,
+        )
+    if size <= 0 or (plan.may_keep and seen.numbers[table.expect_number]):
+        return 0
+    for name in FORGOTTEN:
+        if name in state:
+            del state[name]
+    # The fields are made of the bytes by whoever asks for them.
+    state["_head"] = words, data, 0, start, start + size
+    state["requestline"], state["command"], state["path"], state["request_version"] = words
+    state["close_connection"] = True
+    body = new_body(rfile, seen.length)
+    state["_connection_file"] = rfile
+    state["_body"] = body
+    state["rfile"] = body
+    return start + size
+
+
+def copy_environ(request_handler: Any) -> dict[str, Any] | None:
+    """Return the environ of a plain request, as ``get_environ()`` does; else `None`."""
+    cdef Plan plan = plan_for(type(request_handler))
+    cdef dict state = attributes_of(request_handler) if plan.can_tell_environ else None
+    cdef dict environ, base_environ
+    cdef tuple head
+    cdef Py_ssize_t start
+    if (
+        state is None
+        or type(state.get("_head")) is not tuple
+        or has_any(state, TELL_ENVIRON)
+        or "headers" in state
+        or type(state.get("client_address")) is not tuple
+        or not <tuple>state["client_address"]
+        or not is_ascii(state.get("path"))
+    ):
+        return _reference.copy_environ(request_handler)
+    base_environ = plain_dict(state["server"].base_environ)
+    if base_environ is None:
+        return _reference.copy_environ(request_handler)
+    environ = base_environ.copy()
+    environ["SERVER_PROTOCOL"] = state.get("request_version")
+    environ["SERVER_SOFTWARE"] = plan.server_version
+    environ["REQUEST_METHOD"] = state.get("command")
+    split_target(environ, state["path"])
+    environ["REMOTE_ADDR"] = (<tuple>state["client_address"])[0]
+    environ["CONTENT_TYPE"] = "text/plain"
+    head = state["_head"]
+    start = head[3]
+    if not add_fields(environ, base_environ, head[1], start, head[4]):
+        return _reference.copy_environ(request_handler)
+    return environ
+
+
+cdef bint add_fields(
+    dict environ, dict base_environ, bytes data, Py_ssize_t start, Py_ssize_t end
+) except -1:
+    """Put a section's fields into an environ; false where they are not plain there."""
+    cdef Seen seen
+    return fill(
+        &table, &seen, environ, base_environ, not common_names.isdisjoint(base_environ), taken,
+        PyBytes_AS_STRING(data) + start, end - start, max_line, max_lines,
+    ) >= 0
+
+
+cdef bint is_ascii(text) noexcept:
+    return is_latin1(text) and PyUnicode_IS_ASCII(<str>text)
+
+
+cdef object new_body(rfile, Py_ssize_t length):
+    """Return a reader of a request's body."""
+    body = new_instance(BodyReader)
+    body._source = rfile
+    body._connection = rfile
+    body.left = length
+    return body
+
+
 # -- The whole of a connection -------------------------------------------------------------
 
 
 def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
     """Serve the request of a connection that is not kept, as its handler's constructor does."""
     cdef Plan plan = plan_for(type(request_handler))
-    cdef Plan handler_plan = plan_for(server_namespace["ServerHandler"])
-    cdef dict state = attributes_of(request_handler)
+    cdef Plan handler_plan
+    cdef dict state
     cdef bint is_socket = type(request) is Socket
+    if not plan.can_serve:
+        return _reference.serve(request_handler, request, client_address, server)
+    handler_plan = plan_for(server_namespace["ServerHandler"])
+    state = attributes_of(request_handler)
     if (
-        not plan.can_serve
-        or not handler_plan.can_be_skipped
+        not handler_plan.can_be_skipped
         or (PyDict_GET_SIZE(state) and has_hook(state, SERVING_HOOKS, &serving_state))
+        or not names_are_own()
         or type(getattr(server, "base_environ", None)) is not dict
         or type(client_address) is not tuple
         or not <tuple>client_address
@@ -342,6 +520,7 @@ def serve(request_handler: Any, request: Any, client_address: Any, server: Any) 
 
 cdef int serve_socket(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
     """Serve what one call brings."""
+    request_handler._hasten()
     serve_received(
         request_handler, state, plan, handler_plan, state["request"].recv(RECEIVED_AT_MOST)
     )
@@ -374,14 +553,13 @@ cdef int serve_received(
 def accept(server: Any) -> bool:
     """Accept and serve the connections that have come, as ``_handle_request_noblock()`` does."""
     cdef Plan plan = plan_for(type(server))
-    cdef dict state = attributes_of(server)
+    cdef dict state = attributes_of(server) if plan.can_accept else {}
     cdef int descriptor, listener
     cdef int count = 0
     cdef PyObject *address
     listening = state.get("socket")
     if (
-        not plan.can_accept
-        or has_hook(state, ACCEPTING_HOOKS, &server_state)
+        not accepts_plainly(server, state)
         or type(listening) is not Socket
         or listening.timeout is None
         or listening.family != AF_INET
@@ -402,14 +580,20 @@ def accept(server: Any) -> bool:
         serve_descriptor(server, state, descriptor, client_address)
         # What was served may have changed anything.
         if (
-            plan.tag != type_version(type(server))
-            or has_hook(state, ACCEPTING_HOOKS, &server_state)
+            not accepts_plainly(server, state)
             or state.get("socket") is not listening
             or state.get("_BaseServer__shutdown_request")
             or not serves_plainly(server, state)
         ):
             break
     return count > 0 or _reference.accept(server)
+
+
+cdef bint accepts_plainly(server, dict state) except -1:
+    """Tell whether nothing is overridden that a server does with each connection."""
+    return plan_for(type(server)).can_accept and not has_hook(
+        state, ACCEPTING_HOOKS, &server_state
+    )
 
 
 cdef bint serves_plainly(server, dict state) except -1:
@@ -419,6 +603,7 @@ cdef bint serves_plainly(server, dict state) except -1:
         isinstance(handler_class, type)
         and plan_for(handler_class).can_be_skipped
         and plan_for(server_namespace["ServerHandler"]).can_be_skipped
+        and names_are_own()
         and type(server.base_environ) is dict
     )
 
@@ -458,8 +643,8 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
         server._end(request_handler.request, client_address, False)
         raise
     else:
-        if "request" in state:
-            server._end(state["request"], client_address, True)
+        if "request" in state or not accepts_plainly(server, server_attributes):
+            server._end(request_handler.request, client_address, True)
         else:
             close_descriptor(descriptor)
     return 0
@@ -483,7 +668,7 @@ cdef int serve_file(request_handler, dict state, Plan plan, Plan handler_plan) e
             rfile.seek(after)
     elif type(rfile) is BufferedReader and type(rfile.raw) is BytesIO:
         environ = take_head(state, plan, handler_plan, rfile.peek(), 0, &after, &length)
-        if environ is not None:
+        if environ is not None and length:
             rfile.read(after)
     if environ is None:
         state["rfile"] = rfile
@@ -503,6 +688,7 @@ cdef dict take_head(
     cdef Py_ssize_t left = PyBytes_GET_SIZE(data) - start, section, size
     cdef tuple words
     cdef dict environ, base_environ
+    cdef bint collides = True
     cdef Seen seen
     end = <const char *>memchr(text, b"\n", left) if left > 0 else NULL
     if end is NULL or end - text >= max_line:
@@ -511,28 +697,64 @@ cdef dict take_head(
     if words is None or not PyUnicode_IS_ASCII(<str>words[2]):
         return None
     base_environ = state["server"].base_environ
-    environ = handler_plan.os_environ.copy()
-    PyDict_Update(environ, base_environ)
-    environ["SERVER_PROTOCOL"] = words[3]
-    environ["SERVER_SOFTWARE"] = plan.server_version
-    environ["REQUEST_METHOD"] = words[1]
+    environ = new_environ(state["server"], base_environ, plan, handler_plan, &collides)
+    if words[3] is not HTTP_1_1:
+        environ["SERVER_PROTOCOL"] = words[3]
+    if words[1] is not GET:
+        environ["REQUEST_METHOD"] = words[1]
     split_target(environ, words[2])
     environ["REMOTE_ADDR"] = (<tuple>state["client_address"])[0]
-    environ["CONTENT_TYPE"] = "text/plain"
     section = end + 1 - text
     size = fill(
-        &table, &seen, environ, base_environ, taken, end + 1, left - section, max_line, max_lines
+        &table, &seen, environ, base_environ, collides, taken, end + 1, left - section, max_line,
+        max_lines,
     )
     if size < 0:
         return None
-    length[0] = 0
-    if seen.numbers[table.length_number]:
-        if not is_length(environ["CONTENT_LENGTH"]):
-            return None
-        length[0] = int(environ["CONTENT_LENGTH"])
+    length[0] = seen.length
     after[0] = start + section + size
     state["_head"] = words, data, start, start + section, after[0]
     return environ
+
+
+cdef dict new_environ(server, dict base_environ, Plan plan, Plan handler_plan, bint *collides):
+    """Return what a plain request's environ has whatever the request.
+
+    A copy of the last one, where nothing that it was made of has changed.
+    """
+    cdef Plan server_plan = plan_for(type(server))
+    cdef bint is_multithreaded = is_threaded(server, server_plan)
+    cdef Template last = handler_plan.template
+    cdef dict environ
+    if (
+        last is None
+        or last.base_environ is not base_environ
+        or last.base_version != dict_version(base_environ)
+        or last.os_version != dict_version(handler_plan.os_environ)
+        or last.base_version == 0
+        or last.server_plan is not server_plan
+        or last.plan is not plan
+        or last.is_multithreaded != is_multithreaded
+    ):
+        last = Template.__new__(Template)
+        last.base_environ = base_environ
+        last.base_version = dict_version(base_environ)
+        last.os_version = dict_version(handler_plan.os_environ)
+        last.server_plan = server_plan
+        last.plan = plan
+        last.is_multithreaded = is_multithreaded
+        last.environ = environ = handler_plan.os_environ.copy()
+        PyDict_Update(environ, base_environ)
+        environ["SERVER_PROTOCOL"] = HTTP_1_1
+        environ["SERVER_SOFTWARE"] = plan.server_version
+        environ["REQUEST_METHOD"] = GET
+        environ["CONTENT_TYPE"] = "text/plain"
+        add_settings(environ, handler_plan, is_multithreaded, server_plan.has_processes)
+        last.collides = not common_names.isdisjoint(base_environ)
+        if last.base_version != 0:
+            handler_plan.template = last
+    collides[0] = last.collides
+    return last.environ.copy()
 
 
 cdef int run_application(
@@ -541,11 +763,9 @@ cdef int run_application(
     """Run the server's application for a request whose head was taken."""
     cdef object server = serving["server"], body, handler, application, result
     cdef dict state
+    cdef Plan server_plan
     cdef PyObject *outcome
-    body = new_instance(BodyReader)
-    body._source = rfile
-    body._connection = rfile
-    body.left = length
+    body = new_body(rfile, length)
     serving["rfile"] = body
     serving["_body"] = body
     serving["_connection_file"] = rfile
@@ -553,14 +773,20 @@ cdef int run_application(
     # What is not set here is made when somebody asks for it: `stdin`, `stdout`, `base_env`.
     state = attributes_of(handler)
     state["stderr"] = sys_namespace["stderr"]
-    state["wsgi_multithread"] = is_threaded(server)
-    state["wsgi_multiprocess"] = isinstance(server, FORKING)
+    server_plan = plan_for(type(server))
+    state["wsgi_multithread"] = environ["wsgi.multithread"]
+    state["wsgi_multiprocess"] = environ["wsgi.multiprocess"]
     state["request_handler"] = request_handler
     state["environ"] = environ
-    if environ["REQUEST_METHOD"] == "HEAD":
+    method = environ["REQUEST_METHOD"]
+    if method is not GET and method == "HEAD":
         state["_request_method"] = "HEAD"
-    add_server_variables(environ, state, plan, body)
-    application = server.get_app()
+    environ["wsgi.input"] = body
+    environ["wsgi.errors"] = state["stderr"]
+    if server_plan.can_tell_app and "get_app" not in attributes_of(server):
+        application = server.application
+    else:
+        application = server.get_app()
     outcome = call_application(application, environ, handler.start_response)
     if outcome is NULL:
         handler._go_on(take_error())
@@ -597,25 +823,11 @@ cdef int leave(request_handler, dict state) except -1:
     return 0
 
 
-cdef bint is_length(value) except -1:
-    """Tell whether a Content-Length, if there is one, is a plain number."""
-    cdef Py_ssize_t i, size
-    cdef const unsigned char *digits
-    if value is None:
-        return True
-    size = PyUnicode_GET_LENGTH(value)
-    digits = bytes_of(value)
-    for i in range(size):
-        if not b"0" <= digits[i] <= b"9":
-            return False
-    return 0 < size <= max_length_digits
-
-
-cdef bint is_threaded(server) except -1:
+cdef bint is_threaded(server, Plan plan) except -1:
     """Tell whether a request runs beside others: not in the server's own thread."""
     loop_thread = getattr(server, "_loop_thread", None)
     if loop_thread is None:
-        return isinstance(server, ThreadingMixIn)
+        return plan.has_threads
     return loop_thread != get_ident()
 
 
@@ -633,11 +845,14 @@ for _code in range(256):
     value_refuses[_code] = chr(_code) in VALUE_CONTROLS
 
 cdef Py_ssize_t max_line = MAX_LINE, max_lines = MAX_HEADER_LINES
-cdef Py_ssize_t max_length_digits = MAX_LENGTH_DIGITS
 cdef Table table
 cdef list table_parts = build_table(&table, _request.COMMON_KEYS, _request.FRAMING_KEYS)
 cdef frozenset taken = _environ._REQUEST_VARIABLES
-cdef dict sys_namespace = vars(sys)
+cdef frozenset common_names = frozenset(
+    key[5:] for key in (*_request.COMMON_KEYS.values(), *_request.FRAMING_KEYS.values())
+)
+cdef str GET = "GET", HTTP_1_1 = "HTTP/1.1"
+cdef dict sys_namespace = vars(sys), time_namespace = vars(time)
 cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
 cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
 cdef type ThreadingMixIn = socketserver.ThreadingMixIn
@@ -668,18 +883,18 @@ cdef bint may_have_body(status) noexcept:
     return text[0] != b"1" and memcmp(text, b"204", 3) != 0 and memcmp(text, b"304", 3) != 0
 
 
-cdef bint can_be_sent(tuple headers) noexcept:
+cdef bint can_be_sent(list headers) except -1:
     """Tell whether an application may send these headers, and they are plain."""
+    with cython.critical_section(headers):
+        return can_be_sent_locked(headers)
+
+
+cdef bint can_be_sent_locked(list headers) noexcept:
     cdef Py_ssize_t i
-    cdef object field
-    for i in range(PyTuple_GET_SIZE(headers)):
-        field = <object>PyTuple_GET_ITEM(headers, i)
-        if (
-            not is_pair(field)
-            or not passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
-            or not passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
-            or is_hop_by_hop(<object>PyTuple_GET_ITEM(field, 0))
-        ):
+    if not are_plain_locked(headers):
+        return False
+    for i in range(PyList_GET_SIZE(headers)):
+        if is_hop_by_hop(<object>PyTuple_GET_ITEM(<object>PyList_GET_ITEM(headers, i), 0)):
             return False
     return True
 
@@ -692,24 +907,57 @@ cdef bint is_hop_by_hop(name) noexcept:
     return False
 
 
-cdef int find(list headers, str name) except -1:
-    """Return 1 where a header of that name is there, 0 where none is."""
+cdef bint are_plain(list headers) except -1:
+    """Tell whether headers can be sent as they are."""
+    with cython.critical_section(headers):
+        return are_plain_locked(headers)
+
+
+cdef bint are_plain_locked(list headers) noexcept:
+    cdef Py_ssize_t i
     cdef object field
-    for field in headers:
+    for i in range(PyList_GET_SIZE(headers)):
+        field = <object>PyList_GET_ITEM(headers, i)
+        if (
+            not is_pair(field)
+            or not passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
+            or not passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
+        ):
+            return False
+    return True
+
+
+cdef bint has_field(list headers, str name) except -1:
+    """Tell whether a header of that name is there."""
+    with cython.critical_section(headers):
+        return has_field_locked(headers, name)
+
+
+cdef bint has_field_locked(list headers, str name) noexcept:
+    cdef Py_ssize_t i
+    cdef object field
+    for i in range(PyList_GET_SIZE(headers)):
+        field = <object>PyList_GET_ITEM(headers, i)
         if is_pair(field) and same_name(name, <object>PyTuple_GET_ITEM(field, 0)):
-            return 1
-    return 0
+            return True
+    return False
 
 
 cdef bytes only_block(result):
     """Return the one block of a list or a tuple; `None` for any other result."""
-    if type(result) is list and len(<list>result) == 1:
-        block = (<list>result)[0]
+    if type(result) is list:
+        block = only_item(result)
     elif type(result) is tuple and len(<tuple>result) == 1:
         block = (<tuple>result)[0]
     else:
         return None
     return block if PyBytes_CheckExact(block) else None
+
+
+cdef object only_item(list blocks):
+    """Return the one item of a list; `None` where there are more, or none."""
+    with cython.critical_section(blocks):
+        return <object>PyList_GET_ITEM(blocks, 0) if PyList_GET_SIZE(blocks) == 1 else None
 
 
 # -- What is as it was ---------------------------------------------------------------------
@@ -722,7 +970,8 @@ cdef tuple FINISH = (
     "set_content_length", "send_preamble", "_write", "_flush", "finish_content", "close",
     "client_is_modern", "_is_bodyless", "_send_head", "_send_together", "_is_cut",
 )
-cdef tuple START = ("_convert_string_type", "_validate_status")
+cdef tuple WRITE = ("_write", "_is_bodyless")
+cdef tuple START = ("_convert_string_type", "_validate_status", "headers_class")
 cdef tuple SETTINGS = (
     "http_version", "server_software", "os_environ", "wsgi_file_wrapper", "headers_class",
     "origin_server", "wsgi_version", "wsgi_run_once", "_is_server",
@@ -734,12 +983,22 @@ cdef tuple HANDLER_STATE = (
 )
 cdef frozenset HANDLER_HOOKS = frozenset(SET_UP + FINISH + START + SETTINGS)
 
-cdef tuple SERVE = (
-    "setup", "handle", "finish", "_open_file", "parse_request", "get_environ", "get_stderr", "_handle_request", "_get_variables",
-    "_take_body", "_take_section", "_parse_buffered", "_is_threaded", "_finish_request",
-    "address_string", "_heed_expect", "_heed_connection", "_may_go_on",
+# What a request handler may still have of its last request.
+cdef tuple FORGOTTEN = ("headers", "_chunked_length", "_variables", "_section")
+cdef tuple PARSE = (
+    "_parse_buffered", "_take_section", "_take_body", "_heed_expect", "_heed_connection",
+    "_forget_request", "_read_section",
 )
-cdef tuple LOG = ("log_request", "log_message", "log_date_time_string", "address_string")
+cdef tuple TELL_ENVIRON = (
+    "_get_variables", "address_string", "server_version", "underscore_headers",
+)
+cdef tuple SERVE = (
+    "setup", "handle", "finish", "parse_request", "get_environ", "get_stderr", "_open_file",
+    "_handle_request", "_is_threaded", "_finish_request", "_may_go_on",
+)
+cdef tuple LOG = (
+    "log_request", "log_message", "log_date_time_string", "address_string", "monthname",
+)
 cdef tuple SERVING_SETTINGS = (
     "protocol_version", "MessageClass", "server_version", "underscore_headers", "timeout",
     "rbufsize", "wbufsize", "disable_nagle_algorithm",
@@ -750,7 +1009,7 @@ cdef tuple SERVING_STATE = (
     "_section", "_connection_file", "_body", "_keeps_connection", "_chunked_length", "headers",
     "_lingers", "_head", "_descriptor",
 )
-cdef frozenset SERVING_HOOKS = frozenset(SERVE + LOG + SERVING_SETTINGS)
+cdef frozenset SERVING_HOOKS = frozenset(PARSE + TELL_ENVIRON + SERVE + LOG + SERVING_SETTINGS)
 
 cdef tuple ACCEPT = (
     "get_request", "verify_request", "process_request", "finish_request", "shutdown_request",
@@ -764,23 +1023,36 @@ cdef tuple SERVER_STATE = (
 )
 cdef frozenset ACCEPTING_HOOKS = frozenset(ACCEPT[:11])
 
-cdef tuple START_NAMES = ("is_hop_by_hop", "_hoppish")
-cdef tuple FINISH_NAMES = ("format_date_time", "time")
 
+cdef list own_names = None, namespaces = None
 cdef object Headers = None, FileWrapper = None
 cdef dict server_namespace = None
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Plan:
     """What a type's methods and settings allow, as long as it has a version."""
 
     cdef unsigned int tag
     cdef bint can_set_up, can_start, can_finish, is_server, is_origin, can_be_skipped
-    cdef bint can_serve, can_log, can_accept
+    cdef bint can_serve, can_log, can_accept, has_threads, has_processes
+    cdef bint can_tell_app, can_parse, can_tell_environ, may_keep
     cdef str http_version
     cdef object software, wrapper, version, run_once, server_version
     cdef dict os_environ
+    cdef Template template
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Template:
+    """What environs of plain requests had in common, and what it was made of."""
+
+    cdef dict environ, base_environ
+    cdef unsigned long long base_version, os_version
+    cdef Plan server_plan, plan
+    cdef bint is_multithreaded, collides
 
 
 # By type. Cleared when there are many: types may come and go.
@@ -801,20 +1073,30 @@ cdef Plan plan_for(type cls):
 cdef Plan make_plan(type cls):
     cdef Plan plan = Plan.__new__(Plan)
     load()
-    _hooks.find(cls, "__init__")
     hasattr(cls, "__init__")  # a look-up gives a type its version
     plan.tag = type_version(cls)
-    if plan.tag == 0 or not has_plain_attributes(cls):
+    if plan.tag == 0 or Headers is None or not has_plain_attributes(cls):
         return plan
     if hasattr(cls, "start_response"):
         make_handler_plan(plan, cls)
-    elif hasattr(cls, "parse_request"):
+    elif hasattr(cls, "parse_request") and server_namespace is not None:
         make_serving_plan(plan, cls)
-    elif hasattr(cls, "serve_forever"):
+    elif hasattr(cls, "get_app"):
         plan.can_accept = _hooks.is_own(cls, ACCEPT)
+        plan.can_tell_app = _hooks.is_own(cls, ("get_app",))
+        plan.has_threads = issubclass(cls, ThreadingMixIn)
+        plan.has_processes = issubclass(cls, FORKING)
     if plan.tag != type_version(cls):
         return Plan.__new__(Plan)  # it has changed meanwhile
     return plan
+
+
+cdef int prime(cls, tuple names) except -1:
+    """Have a type's instances share the keys of their state: it is smaller then, and faster."""
+    instance = new_instance(cls)
+    for name in names:
+        object.__setattr__(instance, name, None)
+    return 0
 
 
 cdef int make_handler_plan(Plan plan, cls) except -1:
@@ -836,7 +1118,7 @@ cdef int make_handler_plan(Plan plan, cls) except -1:
     plan.is_server = bool(is_server)
     is_simple = is_server is not None
     plan.can_set_up = is_simple and _hooks.is_own(cls, SET_UP)
-    plan.can_start = headers_class is Headers and _hooks.is_own(cls, START)
+    plan.can_start = headers_class is Headers and _hooks.is_own(cls, START[:2])
     plan.can_finish = plan.can_set_up and plan.is_origin and _hooks.is_own(cls, FINISH)
     plan.can_be_skipped = (
         plan.can_finish
@@ -844,6 +1126,8 @@ cdef int make_handler_plan(Plan plan, cls) except -1:
         and http_version < "1.1"
         and _hooks.is_own(cls, ("__init__", "__new__", "run", "_go_on"))
     )
+    if plan.can_be_skipped:
+        prime(cls, HANDLER_STATE)
     return 0
 
 
@@ -853,14 +1137,22 @@ cdef int make_serving_plan(Plan plan, cls) except -1:
         *(wbufsize, is_without_delay),
     ) = [_hooks.find(cls, name) for name in SERVING_SETTINGS]
     plan.can_log = LOGS_PLAINLY and _hooks.is_own(cls, LOG) and _hooks.is_own(cls, SERVING_STATE)
-    plan.can_serve = (
-        _hooks.is_own(cls, SERVE)
-        and _hooks.is_own(cls, SERVING_STATE)
+    is_plain = (
+        _hooks.is_own(cls, SERVING_STATE)
         and type(protocol_version) is str
-        and protocol_version < "HTTP/1.1"
         and message_class is HTTPMessage
-        and type(server_version) is str
         and underscores is False
+    )
+    plan.may_keep = is_plain and protocol_version >= "HTTP/1.1"
+    plan.can_parse = is_plain and _hooks.is_own(cls, PARSE)
+    plan.can_tell_environ = (
+        is_plain and type(server_version) is str and _hooks.is_own(cls, TELL_ENVIRON[:2])
+    )
+    plan.can_serve = (
+        plan.can_parse
+        and plan.can_tell_environ
+        and _hooks.is_own(cls, SERVE)
+        and not plan.may_keep
         and timeout is None
         and rbufsize == -1
         and wbufsize == 0
@@ -868,6 +1160,8 @@ cdef int make_serving_plan(Plan plan, cls) except -1:
     )
     plan.server_version = server_version
     plan.can_be_skipped = plan.can_serve and _hooks.is_own(cls, ("__init__", "__new__"))
+    if plan.can_be_skipped:
+        prime(cls, SERVING_STATE)
     return 0
 
 
@@ -876,10 +1170,15 @@ cdef bint LOGS_PLAINLY = sys.version_info < (3, 15)  # later ones colour a termi
 
 cdef int load() except -1:
     """Learn of the classes that short cuts go through; they stand above the kernels."""
-    global Headers, FileWrapper, server_namespace
+    global Headers, FileWrapper, server_namespace, own_names, namespaces
     if Headers is None:
+        if "BaseHandler" not in _hooks.classes:
+            return 0  # there are no handlers yet
         Headers = _hooks.classes["Headers"]
         FileWrapper = _hooks.classes["FileWrapper"]
+        names = ("_hoppish", "is_hop_by_hop", "format_date_time", "time", "guess_scheme")
+        own_names = [(module_names[name][0], name, module_names[name][1]) for name in names]
+        namespaces = [module_names["_hoppish"][0], module_names["is_hop_by_hop"][0]]
     if server_namespace is None and "ServerHandler" in module_names:
         server_namespace = module_names["ServerHandler"][0]
     return 0
@@ -936,6 +1235,14 @@ cdef bint has_hook(dict attributes, frozenset hooks, Names *state) except -1:
     return False
 
 
+cdef bint has_any(dict attributes, tuple names) except -1:
+    """Tell whether an instance's own attributes are among these few."""
+    for name in names:
+        if name in attributes:
+            return True
+    return False
+
+
 cdef unsigned int headers_tag = 0
 
 
@@ -945,20 +1252,34 @@ cdef bint headers_are_own() except -1:
     cdef unsigned int tag = type_version(Headers)
     if tag != 0 and tag == headers_tag:
         return True
-    if not _hooks.is_own(Headers, [name for name, value in vars(Headers).items() if callable(value)]):
+    hasattr(Headers, "get")  # a look-up gives a type its version
+    tag = type_version(Headers)
+    own = vars(Headers).copy()  # another thread may be adding to it
+    if not _hooks.is_own(Headers, [name for name, value in own.items() if callable(value)]):
         return False
     if tag == type_version(Headers):
         headers_tag = tag
     return True
 
 
-cdef bint are_own(tuple names) except -1:
-    """Tell whether names of our modules stand for what they did."""
+# The versions of the namespaces in which all names stood for what they did.
+cdef unsigned long long names_version = 0
+
+
+cdef bint names_are_own() except -1:
+    """Tell whether the names of our modules that short cuts go past stand for what they did."""
+    global names_version
+    cdef unsigned long long version = 0
     cdef tuple entry
-    for name in names:
-        entry = module_names[name]
-        if (<dict>entry[0]).get(name) is not entry[1]:
+    cdef dict namespace
+    for namespace in namespaces:
+        version = version * 31 + dict_version(namespace)
+    if version != 0 and version == names_version:
+        return True
+    for entry in own_names:
+        if (<dict>entry[0]).get(entry[1]) is not entry[2]:
             return False
+    names_version = version
     return True
 
 

@@ -28,7 +28,7 @@ def note(*owners: type) -> None:
     """Remember what these classes define."""
     for owner in owners:
         _noted[owner] = dict(vars(owner))
-        classes[owner.__name__] = owner
+        classes.setdefault(owner.__name__, owner)  # not an original of that name
 
 
 def note_names(namespace: dict[str, Any], *names: str) -> None:
@@ -39,6 +39,11 @@ def note_names(namespace: dict[str, Any], *names: str) -> None:
 def renote(owner: type, name: str) -> None:
     """Remember that a noted class has another value for a name, by our own doing."""
     _noted[owner][name] = vars(owner)[name]
+
+
+def defined_by(owner: type) -> dict[str, Any]:
+    """Return what a noted class defined, by name; it follows our own changes."""
+    return _noted[owner]
 
 
 def find(cls: type, name: str) -> Any:
@@ -68,7 +73,6 @@ def _is_own(cls: type, name: str) -> bool:
         else:
             has_own = True
     return has_own or not has_other
-
 
 
 note(object)

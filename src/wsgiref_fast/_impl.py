@@ -30,10 +30,11 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *("validate_headers", "serialize_headers", "to_bytes", "get", "get_item", "contains"),
         *("set_item", "delete_item", "setdefault", "add_header", "take_list"),
     ),
+    "filewrapper": ("next_block",),
     "request": ("parse_request_line", "parse_section"),
     "environ": ("fill_environ",),
     "response": ("serialize_head",),
-    "run": ("set_up", "start", "finish", "serve", "accept"),
+    "run": ("set_up", "start", "finish", "write", "parse", "copy_environ", "serve", "accept"),
 }
 
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
@@ -47,6 +48,9 @@ serialize_head = _pure_response.serialize_head
 set_up = _pure_run.set_up
 start = _pure_run.start
 finish = _pure_run.finish
+write = _pure_run.write
+parse = _pure_run.parse
+copy_environ = _pure_run.copy_environ
 serve = _pure_run.serve
 accept = _pure_run.accept
 
@@ -95,7 +99,10 @@ _FUNCTION = type(use)
 
 
 def _bind(owner: type, method: str, kernel: Any) -> None:
-    setattr(owner, method, kernel)
+    # 3.13 and later no longer follow a class that was changed a thousand times: the short
+    # cuts, which have to know of changes, end there.
+    if vars(owner).get(method) is not kernel:
+        setattr(owner, method, kernel)
     _hooks.renote(owner, method)
 
 

@@ -104,7 +104,7 @@ class RequestReader(BaseHTTPRequestHandler):
     # of the request line, bytes, and where in them request line, header section and body start.
     connection: Any = _Late(lambda handler: handler.request, "server")
     rfile: Any = _Late(lambda handler: handler._open_file(b""), "server")
-    wfile: Any = _Late(lambda handler: handler._make_writer(), "server")
+    wfile: Any = _Late(lambda handler: ConnectionWriter(handler.connection), "server")
     _head: tuple[tuple[str, str, str, str], bytes, int, int, int]
     raw_requestline: Any = _Late(lambda handler: handler._cut(2, 3), "_head")
     requestline: Any = _Late(lambda handler: handler._head[0][0], "_head")
@@ -115,6 +115,8 @@ class RequestReader(BaseHTTPRequestHandler):
     #: Whether headers with an underscore in their name get into the environ. There they
     #: are the same variable as those with a dash, which a proxy may have checked.
     underscore_headers = False
+
+    _control_char_table: dict[int, str]  # http.server's
 
     # The header section of the current request, if our own parser read it.
     _section: Any = _Late(lambda handler: handler._cut(3, 4), "_head")
@@ -131,11 +133,17 @@ class RequestReader(BaseHTTPRequestHandler):
         connection = self.connection = self.request
         if self.timeout is not None:
             connection.settimeout(self.timeout)
-        self.rfile = self._open_file(b"")
-        self.wfile = self._make_writer()
+        if self.disable_nagle_algorithm:
+            _set_nodelay(connection)
+        self.rfile = connection.makefile("rb", self.rbufsize)
+        if self.wbufsize == 0:
+            self.wfile = ConnectionWriter(connection)
+        else:
+            self.wfile = connection.makefile("wb", self.wbufsize)
 
     def _make_request(self) -> Any:
         request = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
+        _set_nodelay(request)
         served = getattr(self.server, "_served", None)
         if served is not None:
             served[id(request)] = None
@@ -144,24 +152,25 @@ class RequestReader(BaseHTTPRequestHandler):
     def _open_file(self, received: bytes) -> Any:
         """Open the connection's file, with bytes in front that have been received already."""
         if not received:
-            return self.connection.makefile("rb", self.rbufsize)
+            return self.connection.makefile("rb")
         return io.BufferedReader(ReceivedIO(received, self.connection.makefile("rb", 0)))
 
-    def _make_writer(self) -> Any:
-        # Before a first small block, whose successors must not wait for its acknowledgement.
-        if self.disable_nagle_algorithm:
-            _set_nodelay(self.connection)
-        if self.wbufsize == 0:
-            return ConnectionWriter(self.connection)
-        return self.connection.makefile("wb", self.wbufsize)
+    def _hasten(self) -> None:
+        """Have small blocks not wait for the acknowledgement of those before them."""
+        _set_nodelay(self.connection)
 
     def finish(self) -> None:
         """Close the files of the connection, once the client has what was sent."""
         if self._body is not None:
             self._finish_request(is_cut=True)
-        if "wfile" in self.__dict__:
+        own = self.__dict__
+        wfile = own.get("wfile")
+        if (
+            (wfile is not None and (type(wfile) is not ConnectionWriter or wfile.holds))
+            or StreamRequestHandler.finish is not _FINISH
+        ):
             super().finish()
-        elif "rfile" in self.__dict__:
+        elif "rfile" in own:
             self.rfile.close()
         if self._lingers:
             farewell = Farewell(self.connection)
@@ -175,9 +184,11 @@ class RequestReader(BaseHTTPRequestHandler):
         What is not plain is left to `http.server`. Returns whether there is a request to
         be answered; if not, an error has been sent.
         """
-        self._forget_request()
-        line = _impl.parse_request_line(self.raw_requestline)
         try:
+            if _impl.parse(self):
+                return True
+            self._forget_request()
+            line = _impl.parse_request_line(self.raw_requestline)
             if line is None or self.MessageClass is not HTTPMessage:
                 return self._parse_with_library(b"", odd=line is None)
             self.requestline, self.command, self.path, self.request_version = line
@@ -206,7 +217,9 @@ class RequestReader(BaseHTTPRequestHandler):
         self._variables = None
         self._chunked_length = None
         if self._body is not None:  # of a handler that keeps connections by itself
-            self.rfile, self._body = self._connection_file, None
+            if self.rfile is self._body:
+                self.rfile = self._connection_file
+            self._body = None
 
     def _parse_buffered(self) -> bool:
         """Parse the header section if it has come with the request line and is plain.
@@ -253,7 +266,7 @@ class RequestReader(BaseHTTPRequestHandler):
         connection's last (RFC 9112 section 11.2).
         """
         connection_file = self.rfile
-        replay = self.rfile = _Replay(section, connection_file)  # type: ignore[assignment]
+        replay = self.rfile = _Replay(section, connection_file)
         try:
             if not super().parse_request():
                 return False
@@ -299,7 +312,8 @@ class RequestReader(BaseHTTPRequestHandler):
             chunked = _request.is_chunked(framing["HTTP_TRANSFER_ENCODING"], self.request_version)
             if "CONTENT_LENGTH" in framing:
                 raise _request.BadRequest(400, "Both Content-Length and Transfer-Encoding")
-        if may_expect and not self._heed_expect(framing.get("HTTP_EXPECT", "")):
+        expected = framing.get("HTTP_EXPECT")
+        if expected and may_expect and not self._heed_expect(expected):
             return False
         connection_file = self._connection_file = self.rfile
         source: Any = connection_file
@@ -309,7 +323,7 @@ class RequestReader(BaseHTTPRequestHandler):
             source, length = read_chunked(connection_file, self.max_chunked_body)
             self._chunked_length = length
         self._body = BodyReader(source, length, connection_file)
-        self.rfile = self._body  # type: ignore[assignment]
+        self.rfile = self._body
         return True
 
     def _finish_request(self, is_cut: bool) -> None:
@@ -364,18 +378,24 @@ class RequestReader(BaseHTTPRequestHandler):
         if (
             text.isprintable()
             and "\\" not in text
-            and BaseHTTPRequestHandler.log_message is _LOG_MESSAGE
+            and getattr(super().log_message, "__func__", None) is _LOG_MESSAGE
+            and self._control_char_table is _ESCAPES
             and _LOGS_PLAINLY
         ):
             # Nothing to escape: the original's table is much work for the same text.
-            time_text = self.log_date_time_string()
-            sys.stderr.write(f"{self.address_string()} - - [{time_text}] {text}\n")
+            host, now = self.address_string(), self.log_date_time_string()
+            sys.stderr.write(f"{host} - - [{now}] {text}\n")
         else:
             super().log_message(format, *args)
 
     def log_date_time_string(self) -> str:
-        """Return the time as log lines have it; made once a second."""
+        """Return the time as log lines have it; the original's is made once a second."""
         global _log_time
+        if (
+            getattr(super().log_date_time_string, "__func__", None) is not _LOG_DATE_TIME
+            or self.monthname is not _MONTHS
+        ):
+            return super().log_date_time_string()
         now = int(time.time())
         if _log_time[0] != now:
             _log_time = now, super().log_date_time_string()
@@ -384,7 +404,12 @@ class RequestReader(BaseHTTPRequestHandler):
 
 _hooks.note(BaseHTTPRequestHandler, StreamRequestHandler, BaseRequestHandler)
 
-_LOG_MESSAGE = BaseHTTPRequestHandler.log_message  # to tell whether somebody has another
+# To tell whether somebody has others.
+_FINISH = StreamRequestHandler.finish
+_LOG_MESSAGE = BaseHTTPRequestHandler.log_message
+_ESCAPES = BaseHTTPRequestHandler._control_char_table  # type: ignore[attr-defined]
+_LOG_DATE_TIME = BaseHTTPRequestHandler.log_date_time_string
+_MONTHS = BaseHTTPRequestHandler.monthname
 _LOGS_PLAINLY = sys.version_info < (3, 15)  # later ones colour a terminal's lines
 _log_time = (0, "")
 

@@ -32,13 +32,14 @@ class ConnectionWriter:
     from it: one is made for each connection, and an `io` object is dear to make and drop.
     """
 
-    closed = False
+    __slots__ = ("__dict__", "__weakref__", "_held", "_sock", "closed", "holds")
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
         self._held: list[bytes] = []
         #: Whether blocks are being held back.
         self.holds = False
+        self.closed = False
 
     def readable(self) -> bool:
         """Return false."""
@@ -99,6 +100,11 @@ class ConnectionWriter:
         if self._held:
             held, self._held = self._held, []
             self._send(held)
+
+    def take(self) -> bytes:
+        """Return what is held, for somebody else to send it, and hold no more."""
+        held, self.holds, self._held = self._held, False, []
+        return b"".join(held)
 
     def discard(self) -> bool:
         """Forget what is held and hold no more; tell whether anything was being held."""
@@ -184,12 +190,20 @@ class BodyReader:
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return `size` bytes, or all that is left; fewer only where the client stopped."""
-        wanted = self._bounded(size)
+        left = self.left
+        wanted = left if size is None or size < 0 or size > left else size
+        if wanted > _BLOCK:
+            return self._read_blocks(wanted)
+        block: bytes = (self._source.read(wanted) if wanted else b"") or b""
+        self.left = left - len(block)
+        if len(block) == wanted or not block:
+            return block
+        return block + self._read_blocks(wanted - len(block))
+
+    def _read_blocks(self, wanted: int) -> bytes:
         blocks: list[bytes] = []
         while wanted:
             block = self._take(self._source.read(min(wanted, _BLOCK)))
-            if len(block) in (0, wanted) and not blocks:
-                return block
             if not block:
                 break
             blocks.append(block)

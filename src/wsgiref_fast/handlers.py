@@ -37,18 +37,20 @@ __all__ = [
     "read_environ",
 ]
 
-_date: tuple[int, object, str] = (0, None, "")
+_FORMAT_DATE = format_date_time  # to tell whether somebody has another in its place
+_date = (0, "")
 
 
 def _current_date() -> str:
-    """Return the ``Date`` of a response that begins now; made once a second."""
+    """Return the ``Date`` of a response that begins now; our own is made once a second."""
     global _date
-    now = int(time.time())
-    second, formatter, text = _date
-    # Who puts a formatter of their own in place sees it asked.
-    if second != now or formatter is not format_date_time:
+    now = time.time()
+    if format_date_time is not _FORMAT_DATE:
+        return format_date_time(now)
+    second, text = _date
+    if second != int(now):
         text = format_date_time(now)
-        _date = now, format_date_time, text
+        _date = int(now), text
     return text
 
 
@@ -411,7 +413,8 @@ class BaseHandler(_Runner):
 # What a subclass may replace, to tell whether one did.
 _CONVERT = BaseHandler._convert_string_type
 _SEND_PREAMBLE = BaseHandler.send_preamble
-_HEADERS = "__bytes__", "__str__", "__contains__", "get"
+_IS_MODERN = BaseHandler.client_is_modern
+_HEADERS = _hooks.defined_by(Headers)
 
 
 @_impl.accelerated
@@ -471,6 +474,8 @@ class SimpleHandler(BaseHandler):
 
     def write(self, data: bytes) -> None:
         """Send a block of the body; the first one leaves together with the headers."""
+        if _impl.write(self, data):
+            return
         if self.headers_sent or type(self.stdout) is not ConnectionWriter:
             super().write(data)
         else:
@@ -486,20 +491,31 @@ class SimpleHandler(BaseHandler):
 
     def _send_head(self) -> None:
         # Nobody can tell how many pieces a connection of our own is given.
-        if (
-            type(self.stdout) is ConnectionWriter
-            and type(self.headers) is Headers
-            and _hooks.is_own(Headers, _HEADERS)
-            and self.origin_server
-            and type(self).send_preamble is _SEND_PREAMBLE
-            and "send_preamble" not in self.__dict__
-        ):
+        if type(self.stdout) is ConnectionWriter and self.origin_server and self._has_own_head():
             headers = self.headers._headers
             date, server = _current_date(), self.server_software
             status = str(self.status)
             self._write(_impl.serialize_head(self.http_version, status, headers, date, server))
         else:
             super()._send_head()
+
+    def _has_own_head(self) -> bool:
+        """Tell whether nothing is overridden of what makes a head."""
+        cls, own, own_headers = type(self), self.__dict__, _HEADERS
+        return (
+            cls.send_preamble is _SEND_PREAMBLE
+            and cls.client_is_modern is _IS_MODERN
+            and "send_preamble" not in own
+            and "client_is_modern" not in own
+            and format_date_time is _FORMAT_DATE
+            and type(self.headers) is Headers
+            and len(self.headers.__dict__) == 1
+            and Headers.get is own_headers["get"]
+            and Headers.__bytes__ is own_headers["__bytes__"]
+            and Headers.__str__ is own_headers["__str__"]
+            and Headers.__contains__ is own_headers["__contains__"]
+            and Headers._convert_string_type is own_headers["_convert_string_type"]
+        )
 
     def _send_together(self, step: Callable[..., None], *args: bytes) -> None:
         """Take a step whose writes to a connection of our own leave by one system call.
@@ -591,7 +607,7 @@ def _take_process(handler: BaseCGIHandler, environ: dict[str, str]) -> None:
     )
 
 
-_hooks.note_names(globals(), "is_hop_by_hop", "format_date_time", "time")
+_hooks.note_names(globals(), "is_hop_by_hop", "format_date_time", "time", "guess_scheme")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _impl
+from . import _hooks, _impl
 from ._pure import headers as _kernels
 from ._pure.headers import _formatparam as _formatparam
 
@@ -73,6 +73,8 @@ class Headers(_Mapping):
     setdefault = _kernels.setdefault
     add_header = _kernels.add_header
 
+
+_hooks.note_names(globals(), "_formatparam")
 
 # Patterns of the original, for who imports them; compiled then, as nothing here uses them.
 _PATTERNS = {

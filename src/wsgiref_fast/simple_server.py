@@ -13,7 +13,7 @@ from http.server import HTTPServer as HTTPServer
 from socketserver import TCPServer, ThreadingMixIn
 from threading import get_ident
 
-from . import _hooks, _impl
+from . import _hooks, _impl, _sendfile
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
 from ._reading import RequestReader
@@ -93,6 +93,17 @@ class ServerHandler(SimpleHandler):
                 self.headers["Connection"] = "keep-alive"
         if not persists:
             self.headers["Connection"] = "close"
+
+    def sendfile(self) -> bool:
+        """Send the file that `result` wraps from its descriptor, where both ends have one.
+
+        At most the ``Content-Length`` that the application gave is sent. Returns false where
+        the file is to be iterated over: in memory, compressed, a pipe; through TLS; where a
+        step that each block takes was overridden.
+        """
+        if not _hooks.is_own(type(self), ("sendfile",)):
+            return super().sendfile()
+        return _sendfile.send_result(self)
 
     def close(self) -> None:
         """Log the request, close the application's iterable and take the state back."""
@@ -333,6 +344,9 @@ class WSGIRequestHandler(RequestReader):
 
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""
+        plain = _impl.copy_environ(self)
+        if plain is not None:
+            return plain
         address = self.client_address[0]
         base_environ = self.server.base_environ  # type: ignore[attr-defined]
         environ: WSGIEnvironment = base_environ.copy()

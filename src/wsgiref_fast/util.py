@@ -5,12 +5,15 @@ from __future__ import annotations
 import posixpath
 import sys
 
-from . import _hooks
+from . import _hooks, _impl
 from ._grammar import HOP_BY_HOP
-from ._pure.filewrapper import FileWrapper
+from ._pure import filewrapper as _kernels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from .types import WSGIEnvironment
 
 __all__ = [
@@ -25,6 +28,42 @@ if sys.version_info >= (3, 13):
     __all__ += ["is_hop_by_hop"]
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class _Wrapper:
+    """The base of `FileWrapper`: `install` can put the original class in its place."""
+
+
+@_impl.accelerated
+class FileWrapper(_Wrapper):
+    """Make an iterable of a file: each block is one ``filelike.read(blksize)``.
+
+    An empty block ends the iteration for good. The wrapper has a ``close()``, the file's
+    own, exactly where the file has one (PEP 3333, "Optional Platform-Specific File
+    Handling").
+    """
+
+    close: Callable[[], object]
+
+    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
+        self.filelike = filelike
+        self.blksize = blksize
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> FileWrapper:
+        return self
+
+    __next__ = _kernels.next_block
+
+    def __getitem__(self, _index: int) -> Any:
+        """Return the next block, whatever the index: iteration as before ``__iter__``."""
+        try:
+            return next(self)
+        except StopIteration:
+            raise IndexError("no more blocks") from None
+
+    _ended = False
 
 
 def guess_scheme(environ: WSGIEnvironment) -> str:
@@ -134,5 +173,4 @@ def is_hop_by_hop(header_name: str) -> bool:
     return _hoppish(header_name.lower())
 
 
-_hooks.note(FileWrapper)
 _hooks.note_names(globals(), "_hoppish")

@@ -14,6 +14,7 @@ import ctypes
 import gc
 import io
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -43,8 +44,8 @@ LIMITS = {
     "threads": 0,
     "resident": 2 << 20,
 }
-#: So often a kind must have grown, for a cache may do so once or twice.
-ROUNDS = 4
+#: So often a kind must have grown: caches do so too, until they are full.
+ROUNDS = 8
 
 
 # Measures
@@ -178,16 +179,17 @@ def header_edits() -> Iterator[Once]:
 
 
 def refused_header_edits() -> Iterator[Once]:
-    edits: list[Callable[[Headers], object]] = [
+    make: Any = Headers
+    edits: list[Callable[[Any], object]] = [
         lambda fields: fields.__setitem__("A", "1\n"),
         lambda fields: fields.__setitem__("A\n", "1"),
-        lambda fields: fields.setdefault("New", b"1"),  # type: ignore[arg-type]
+        lambda fields: fields.setdefault("New", b"1"),
         lambda fields: fields.add_header("A", "1", b="\0"),
-        lambda fields: fields.get(1),  # type: ignore[arg-type]
-        lambda fields: Headers([("A", "\r")]),
-        lambda fields: Headers([None]),  # type: ignore[list-item]
-        lambda fields: Headers(()),  # type: ignore[arg-type]
-        lambda fields: bytes(Headers([("A", "\u0100")])),
+        lambda fields: fields.get(1),
+        lambda _: make([("A", "\r")]),
+        lambda _: make([None]),
+        lambda _: make(()),
+        lambda _: bytes(make([("A", "\u0100")])),
     ]
 
     def once() -> None:
@@ -251,6 +253,30 @@ IN_THE_LOOP = (
     *("client gone in the line", "client gone in the response"),
 )
 
+
+class Impatient(WSGIRequestHandler):
+    """Waits for a request no longer than it must."""
+
+    timeout = 0.001
+
+
+def slow_client(start: bytes) -> Iterator[Once]:
+    """Refuse a client that does not send all of its request."""
+    with traffic.make_server(Case(b"", handler=Impatient)) as server:
+
+        def once() -> None:
+            request, client = socket.socketpair()
+            with client:
+                client.sendall(start)
+                client.settimeout(traffic.PATIENCE)
+                thread = threading.Thread(target=traffic.process, args=(server, request))
+                thread.start()
+                assert client.recv(65536).startswith(b"HTTP/1.0 408 ")
+            thread.join()
+
+        yield once
+
+
 KINDS: dict[str, Kind] = {
     "parse_request() alone": parse_alone,
     "get_environ() alone": environ_alone,
@@ -260,6 +286,8 @@ KINDS: dict[str, Kind] = {
     "SimpleHandler": simple_handler,
     "silent connection": silent_connection,
     "resting connection": resting_connection,
+    "silent client": partial(slow_client, b""),
+    "slow client": partial(slow_client, GET[:20]),
     **{f"{name} (in memory)": partial(traffic.in_memory, case) for name, case in CASES.items()},
     **{f"{name} (sockets)": partial(traffic.over_sockets, case) for name, case in CASES.items()},
     **{f"{name} (loop)": partial(traffic.in_the_loop, CASES[name]) for name in IN_THE_LOOP},

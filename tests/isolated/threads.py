@@ -3,7 +3,7 @@
     python threads.py [--wrong] [COUNT [SCENE...]]
 
 For each scene (or those whose name holds one of the words given) four threads make COUNT
-requests each while two others change header lists, the base environ, or classes. A
+requests each while three others change header lists, the base environ, or classes. A
 response that is not one of those that can be is printed, and makes the exit status 1; a
 crash does so by itself. With ``--wrong`` the responses are made in ways that are not safe:
 to see that it would be noticed. The last line says whether the GIL was on.
@@ -33,7 +33,7 @@ from wsgiref_fast.simple_server import (
     WSGIServer,
 )
 
-REQUESTERS, CHANGERS = 4, 2
+REQUESTERS, CHANGERS = 4, 3
 
 BODY = b"Hello, world!"
 ERROR_BODY = BaseHandler.error_body
@@ -235,6 +235,7 @@ class SharedClasses(Scene):
         self.changes = [
             partial(_assign, [cycle(values) for values in ATTRIBUTES]),
             partial(_assign, [cycle(values) for values in METHODS]),
+            partial(_grow, cycle(range(50))),
         ]
 
 
@@ -290,6 +291,15 @@ METHODS: list[list[Change]] = [
 def _assign(changes: list[Iterator[Change]]) -> None:
     for change in changes:
         setattr(*next(change))
+
+
+def _grow(numbers: Iterator[int]) -> None:
+    """Give the classes new attributes, and take them back."""
+    name = f"own_{next(numbers)}"
+    for owner in (Headers, ServerHandler, WSGIRequestHandler):
+        setattr(owner, name, restore)
+    for owner in (Headers, ServerHandler, WSGIRequestHandler):
+        delattr(owner, name)
 
 
 def restore() -> None:
@@ -368,7 +378,7 @@ class Run:
         self.torn: list[str] = []
         self._ends = threading.Event()
         self._start = threading.Barrier(REQUESTERS + CHANGERS)
-        # Two scenes that change nothing have changers all the same, who end at once.
+        # A scene that changes less has as many changers all the same.
         self._changes = [*scene.changes, *[lambda: None] * CHANGERS][:CHANGERS]
 
     def __call__(self, request: Callable[[], bytes]) -> None:

@@ -51,7 +51,9 @@ def fill_environ(
         )
     for key, value in variables.items():
         bare = key[5:]
-        if key[:5] == "HTTP_" and bare not in base_environ and bare not in _REQUEST_VARIABLES:
+        if key[:5] != "HTTP_" or bare in base_environ or bare in _REQUEST_VARIABLES:
+            continue
+        if bare != "CONTENT_LENGTH" or not length:
             environ[key] = value
 
 

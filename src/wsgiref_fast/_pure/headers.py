@@ -5,6 +5,7 @@ The functions whose first parameter is `self` are methods of `wsgiref_fast.heade
 
 from __future__ import annotations
 
+from .. import _hooks
 from .._grammar import NAME_CONTROLS, VALUE_CONTROLS
 
 TYPE_CHECKING = False
@@ -104,7 +105,10 @@ def _convert_string_type(self: Any, value: Any, *, name: bool | None = None) -> 
 
 def converts_plainly(self: Any) -> bool:
     """Tell whether names and values are converted by our own method."""
-    return type(self)._convert_string_type is _convert_string_type
+    return (
+        type(self)._convert_string_type is _convert_string_type
+        and "_convert_string_type" not in self.__dict__
+    )
 
 
 def as_name(self: Any, name: Any) -> str:
@@ -165,7 +169,8 @@ def to_bytes(self: Any) -> bytes:
         ValueError: a control character has come into the list since it was checked.
 
     """
-    if type(self).__str__ is not to_text:
+    cls: Any = type(self)
+    if cls.__str__ is not to_text:
         return str(self).encode("iso-8859-1")
     return serialize_headers(self._headers)
 
@@ -178,6 +183,7 @@ def get(self: Any, name: str, default: str | None = None) -> str | None:
         type(key) is str
         and key.isprintable()
         and type(self)._convert_string_type is _convert_string_type
+        and "_convert_string_type" not in self.__dict__
     ):
         key = as_name(self, key)
     for other, value in self._headers:
@@ -203,7 +209,8 @@ def set_item(self: Any, name: str, val: str) -> None:
         type(name) is type(val) is str
         and name.isprintable()
         and val.isprintable()
-        and converts_plainly(self)
+        and type(self)._convert_string_type is _convert_string_type
+        and "_convert_string_type" not in self.__dict__
     ):
         self._headers.append((name, val))
     else:
@@ -239,7 +246,9 @@ def add_header(self: Any, _name: str, _value: str | None, **_params: str | None)
         param = as_name(self, key).replace("_", "-")
         if value is not None:
             value = as_value(self, value, f"{_name}; {param}")
-        parts.append(_formatparam(param, value))
+            # What stands under that name in the public module: somebody may have another.
+            param = _hooks.module_names["_formatparam"][0]["_formatparam"](param, value)
+        parts.append(param)
     self._headers.append((as_name(self, _name), "; ".join(parts)))
 
 
@@ -257,3 +266,6 @@ def _formatparam(param: str, value: str | None = None, quote: int = 1) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'{param}="{escaped}"'
     return f"{param}={value}"
+
+
+_hooks.note_names(globals(), "_formatparam")

@@ -26,6 +26,21 @@ def finish(handler: Any) -> bool:
     return False
 
 
+def write(handler: Any, data: bytes) -> bool:
+    """Send a block after the first, as `handlers.SimpleHandler.write` does."""
+    return False
+
+
+def parse(request_handler: Any) -> bool:
+    """Parse a request whose line was read, as ``parse_request()`` does with a plain one."""
+    return False
+
+
+def copy_environ(request_handler: Any) -> dict[str, Any] | None:
+    """Return the environ of a plain request, as ``get_environ()`` does; else `None`."""
+    return None
+
+
 def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
     """Serve the request of a connection that is not kept, as its handler's constructor does."""
     return False

@@ -1,0 +1,45 @@
+"""Load from ``wrk``, each request on a connection of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+_OPTIONS = ("--threads", "2", "--connections", "16", "--duration", "1s")
+
+
+@dataclass
+class Load:
+    """What one run of wrk found."""
+
+    requests: int
+    per_second: float
+    errors: int
+
+
+def need() -> None:
+    """Skip the case where there is no wrk."""
+    if shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed")
+
+
+def load(port: int) -> Load:
+    """Ask a server for its page for a second, by two threads with 16 connections at a time."""
+    url = f"http://127.0.0.1:{port}/"
+    command = ["wrk", *_OPTIONS, "--header", "Connection: close", url]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Load(
+        int(_number(r"(\d+) requests in", report)),
+        _number(r"Requests/sec: +([\d.]+)", report),
+        sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", report))),
+    )
+
+
+def _number(pattern: str, report: str) -> float:
+    found = re.search(pattern, report)
+    assert found is not None, report
+    return float(found[1])
