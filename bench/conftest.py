@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -110,22 +111,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     return subjects.load(request.param)
 
 
-@pytest.fixture
-def timed(benchmark: Any, subject: Subject, ratios: Ratios) -> Timed:
-    """Return what times a case: its name, and what makes the function for a subject."""
-
-    def run(case: str, make: Callable[[Subject], Callable[[], Any]]) -> None:
-        function = make(subject)
-        benchmark.group = case
-        benchmark(function)
-        if subject.name != "stdlib" and benchmark.stats is not None:
-            base, own = paired_rounds(make(subjects.load("stdlib")), function)
-            ratios.add(case, {"stdlib": base, subject.name: own})
-
-    return run
-
-
-class Discarded:
+class Discarded(io.TextIOBase):
     """A text stream that forgets what is written to it."""
 
     def write(self, text: str) -> int:
@@ -136,6 +122,17 @@ class Discarded:
 
 
 @pytest.fixture
-def _unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let log lines be made, and go nowhere."""
-    monkeypatch.setattr(sys, "stderr", Discarded())
+def timed(benchmark: Any, subject: Subject, ratios: Ratios) -> Timed:
+    """Return what times a case: its name, and what makes the function for a subject."""
+
+    def run(case: str, make: Callable[[Subject], Callable[[], Any]]) -> None:
+        function = make(subject)
+        benchmark.group = case
+        # In the call itself: pytest puts its own stream back before it.
+        with redirect_stderr(Discarded()):
+            benchmark(function)
+            if subject.name != "stdlib" and benchmark.stats is not None:
+                base, own = paired_rounds(make(subjects.load("stdlib")), function)
+                ratios.add(case, {"stdlib": base, subject.name: own})
+
+    return run

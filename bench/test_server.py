@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from time import perf_counter, sleep
 
-import pytest
-
 from . import subjects
 from .client import Client
 from .ratios import Ratios
@@ -36,7 +34,6 @@ def _start_and_stop(subject: Subject) -> tuple[float, float]:
     return answered - start, ended - ending
 
 
-@pytest.mark.usefixtures("_unlogged")
 def test_start_and_shutdown(ratios: Ratios) -> None:
     contenders = [subjects.load(name) for name in subjects.names()]
     starts: dict[str, list[float]] = {contender.name: [] for contender in contenders}

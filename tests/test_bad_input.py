@@ -487,7 +487,7 @@ def test_a_broken_connection_closes_the_iterable_once(
         start_response("200 OK", [])
         return body
 
-    QuietHandler(GoneSocket(error()), ("127.0.0.1", 0), StubServer(app))  # type: ignore[arg-type]
+    QuietHandler(GoneSocket(error()), ("127.0.0.1", 0), StubServer(app))
     assert body.closed == 1
     assert next(body.blocks) == b"two"
     assert capsys.readouterr().err == ""

@@ -448,7 +448,7 @@ def test_any_chunks_come_out_as_they_went_in(blocks: list[bytes]) -> None:
             return Reader()
 
     request = StubSocket(post(chunked(*blocks), CODED, version="1.1"))
-    QuietHandlerOf(request, ("127.0.0.1", 0), Server())  # type: ignore[arg-type]
+    QuietHandlerOf(request, ("127.0.0.1", 0), Server())
     assert split_response(b"".join(request.sent))[2] == b"".join(blocks)
 
 

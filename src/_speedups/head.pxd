@@ -73,8 +73,9 @@ cdef inline Py_ssize_t fill(
 ) except -2:
     """Put a section's fields into `into`; return its length, NOT_PLAIN for what is not plain.
 
-    Without an `into` they are only looked at. With a `base`, `into` is an environ: what is in `base` or in `taken` by its bare name is
-    left out. That `base` has none of the common names is known where it does not collide.
+    Without an `into` they are only looked at. With a `base`, `into` is an environ: what is
+    in `base` or in `taken` by its bare name is left out. That `base` has none of the common
+    names is known where it does not collide.
     """
     cdef const char *line = text
     cdef const char *end
@@ -96,7 +97,9 @@ cdef inline Py_ssize_t fill(
             or memchr(line, b"\n", end - line) is not NULL
             or lines >= max_lines - 1
             or end + 4 - text > max_size
-            or not add_field(table, seen, into, base, collides, taken, line, colon - line, colon + 1, end)
+            or not add_field(
+                table, seen, into, base, collides, taken, line, colon - line, colon + 1, end
+            )
         ):
             return NOT_PLAIN
         line = end + 2

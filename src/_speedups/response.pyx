@@ -81,7 +81,8 @@ cdef bytes serialize(str version, str status, list headers, str date, str server
         if not is_pair(field):
             return None
         name = <object>PyTuple_GET_ITEM(field, 0)
-        size += PyUnicode_GET_LENGTH(name) + PyUnicode_GET_LENGTH(<object>PyTuple_GET_ITEM(field, 1))
+        size += PyUnicode_GET_LENGTH(name)
+        size += PyUnicode_GET_LENGTH(<object>PyTuple_GET_ITEM(field, 1))
         has_date = has_date or same_name("date", name)
         has_server = has_server or same_name("server", name)
     if not has_date:

@@ -35,7 +35,6 @@ from hooks cimport (
 from libc.string cimport memchr, memcmp
 from target cimport split_target
 from text cimport (
-    PyUnicode_DATA,
     PyUnicode_GET_LENGTH,
     PyUnicode_IS_ASCII,
     bytes_of,
@@ -319,7 +318,8 @@ cdef int log(request_handler, str status, str size, sent, now) except -1:
         address = state.get("client_address")
         host = (<tuple>address)[0] if type(address) is tuple and <tuple>address else None
         if is_latin1(line) and is_latin1(host) and not logs_otherwise(state):
-            text = f'{host} - - [{log_time_of(request_handler, now)}] "{line}" {status[:3]} {size}\n'
+            log_time = log_time_of(request_handler, now)
+            text = f'{host} - - [{log_time}] "{line}" {status[:3]} {size}\n'
             if is_plain_line(text):
                 sys_namespace["stderr"].write(text)
                 return 0
@@ -370,14 +370,15 @@ def parse(request_handler: Any) -> bool:
     cdef dict state = attributes_of(request_handler) if plan.can_parse else None
     cdef Py_ssize_t after
     cdef object rfile, line
-    cdef tuple words
+    cdef tuple words = None
     if state is None or has_hook(state, SERVING_HOOKS, &serving_state):
         return _reference.parse(request_handler)
     rfile = state.get("rfile")
     if type(rfile) is BodyReader and rfile is state.get("_body"):
         rfile = state["_connection_file"]  # of a handler that keeps connections by itself
     line = state.get("raw_requestline")
-    words = split_line(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line)) if type(line) is bytes else None
+    if type(line) is bytes:
+        words = split_line(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
     if words is None:
         return _reference.parse(request_handler)
     if type(rfile) is BufferedReader:
@@ -610,7 +611,7 @@ cdef bint serves_plainly(server, dict state) except -1:
 
 cdef int serve_descriptor(server, dict server_attributes, int descriptor, client_address) except -1:
     """Serve an accepted connection and close it, or let it wait."""
-    cdef object request_handler, request
+    cdef object request_handler
     cdef bytes data
     cdef dict state
     cdef char[RECEIVED_AT_MOST] buffer
@@ -639,7 +640,7 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
     except Exception:
         server.handle_error(request_handler.request, client_address)
         server._end(request_handler.request, client_address, False)
-    except:
+    except BaseException:
         server._end(request_handler.request, client_address, False)
         raise
     else:
@@ -1103,7 +1104,10 @@ cdef int make_handler_plan(Plan plan, cls) except -1:
     settings = [_hooks.find(cls, name) for name in SETTINGS]
     if any(hasattr(type(value), "__get__") and not isinstance(value, type) for value in settings):
         return 0
-    http_version, software, os_environ, wrapper, headers_class, is_origin, version, run_once, is_server = settings
+    (
+        *(http_version, software, os_environ, wrapper, headers_class, is_origin, version),
+        *(run_once, is_server),
+    ) = settings
     is_plain = (
         type(http_version) is str
         and (software is None or type(software) is str)
@@ -1113,7 +1117,8 @@ cdef int make_handler_plan(Plan plan, cls) except -1:
     )
     if not is_plain:
         return 0
-    plan.http_version, plan.software, plan.os_environ, plan.wrapper = http_version, software, os_environ, wrapper
+    plan.http_version, plan.software = http_version, software
+    plan.os_environ, plan.wrapper = os_environ, wrapper
     plan.is_origin, plan.version, plan.run_once = bool(is_origin), version, run_once
     plan.is_server = bool(is_server)
     is_simple = is_server is not None

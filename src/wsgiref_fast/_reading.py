@@ -166,9 +166,8 @@ class RequestReader(BaseHTTPRequestHandler):
         own = self.__dict__
         wfile = own.get("wfile")
         if (
-            (wfile is not None and (type(wfile) is not ConnectionWriter or wfile.holds))
-            or StreamRequestHandler.finish is not _FINISH
-        ):
+            wfile is not None and (type(wfile) is not ConnectionWriter or wfile.holds)
+        ) or StreamRequestHandler.finish is not _FINISH:
             super().finish()
         elif "rfile" in own:
             self.rfile.close()
@@ -214,6 +213,7 @@ class RequestReader(BaseHTTPRequestHandler):
 
     def _forget_request(self) -> None:
         self.__dict__.pop("headers", None)
+        self.__dict__.pop("_head", None)
         self._variables = None
         self._chunked_length = None
         if self._body is not None:  # of a handler that keeps connections by itself

@@ -101,7 +101,7 @@ class ServerHandler(SimpleHandler):
         the file is to be iterated over: in memory, compressed, a pipe; through TLS; where a
         step that each block takes was overridden.
         """
-        if not _hooks.is_own(type(self), ("sendfile",)):
+        if not _hooks.is_own(SimpleHandler, ("sendfile",)):  # somebody put another there
             return super().sendfile()
         return _sendfile.send_result(self)
 
@@ -340,7 +340,7 @@ class WSGIRequestHandler(RequestReader):
 
     def _has_buffered(self) -> bool:
         """Tell whether bytes of the next request are here already."""
-        return bool(self._read_at_once(lambda: self.rfile.peek()))  # type: ignore[attr-defined]
+        return bool(self._read_at_once(lambda: self.rfile.peek()))
 
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""
@@ -370,7 +370,7 @@ class WSGIRequestHandler(RequestReader):
         return environ
 
     def _get_variables(self) -> dict[str, str]:
-        variables = self._variables
+        variables: dict[str, str] | None = self._variables
         if variables is None or "headers" in self.__dict__:
             # Somebody has looked at the message, and may have changed it.
             variables = {}
