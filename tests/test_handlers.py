@@ -770,7 +770,9 @@ def run_overridden(
         return carry_out(module, plan), called
 
 
-wheres = pytest.mark.parametrize("where", ["subclass", "instance", "class, later"])
+# For each of these a class is changed dozens of times.
+late = pytest.param("class, later", marks=pytest.mark.apart)
+wheres = pytest.mark.parametrize("where", ["subclass", "instance", late])
 
 
 @pytest.mark.parametrize("life", LIVES)
@@ -853,7 +855,7 @@ def observed_run(module: Any, plan: Plan, cls: Any, attributes: dict[str, Any]) 
 
 @pytest.mark.parametrize("life", ["one block", "a gateway", "an error"])
 @pytest.mark.parametrize("name", ATTRIBUTES)
-@pytest.mark.parametrize("where", ["subclass", "property", "instance", "class, later"])
+@pytest.mark.parametrize("where", ["subclass", "property", "instance", late])
 def test_each_attribute_takes_effect_as_in_the_original(where: str, name: str, life: str) -> None:
     plan, value = LIVES[life], ATTRIBUTES[name]
     if where != "instance" and name == "headers_class":

@@ -38,8 +38,9 @@ cdef extern from *:
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     }
 
-    static void close_descriptor(int descriptor) {
-        shutdown(descriptor, SHUT_WR);
+    /* Where no other process can have the connection, to close it ends it. */
+    static void close_descriptor(int descriptor, int is_shared) {
+        if (is_shared) shutdown(descriptor, SHUT_WR);
         close(descriptor);
     }
     #define ACCEPTS_DESCRIPTORS 1
@@ -48,7 +49,7 @@ cdef extern from *:
     static Py_ssize_t receive_at_once(int d, char *buffer, Py_ssize_t size) { return -1; }
     static Py_ssize_t send_at_once(int d, const char *data, Py_ssize_t size) { return -1; }
     static int would_wait(void) { return 1; }
-    static void close_descriptor(int descriptor) {}
+    static void close_descriptor(int descriptor, int is_shared) {}
     #define ACCEPTS_DESCRIPTORS 0
     #endif
 
@@ -59,5 +60,5 @@ cdef extern from *:
     Py_ssize_t receive_at_once(int, char *, Py_ssize_t)
     Py_ssize_t send_at_once(int, const char *, Py_ssize_t)
     bint would_wait()
-    void close_descriptor(int)
+    void close_descriptor(int, bint)
     object fail()

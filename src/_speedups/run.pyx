@@ -46,12 +46,11 @@ from text cimport (
 )
 
 import io
-import socket
-import socketserver
+import os
 import sys
 import time
 from _thread import get_ident
-from http.client import HTTPMessage
+from functools import partial
 
 from wsgiref_fast import _hooks
 from wsgiref_fast._grammar import HOP_BY_HOP, NAME_CONTROLS, VALUE_CONTROLS
@@ -647,7 +646,7 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
         if "request" in state or not accepts_plainly(server, server_attributes):
             server._end(request_handler.request, client_address, True)
         else:
-            close_descriptor(descriptor)
+            close_descriptor(descriptor, len(forks) > 0)
     return 0
 
 
@@ -856,11 +855,13 @@ cdef str GET = "GET", HTTP_1_1 = "HTTP/1.1"
 cdef dict sys_namespace = vars(sys), time_namespace = vars(time)
 cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
 cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
-cdef type ThreadingMixIn = socketserver.ThreadingMixIn
-cdef type Socket = socket.socket
-cdef object getdefaulttimeout = socket.getdefaulttimeout
-cdef object AF_INET = socket.AF_INET, SOCK_STREAM = socket.SOCK_STREAM
-cdef object FORKING = getattr(socketserver, "ForkingMixIn", ())
+# What a server's module has imported already, and a CGI script need not.
+cdef type ThreadingMixIn = None, Socket = None
+cdef object HTTPMessage = None, getdefaulttimeout = None, AF_INET = None, SOCK_STREAM = None
+cdef object FORKING = ()
+
+# Not empty once the process has forked: others may have its connections.
+cdef dict forks = {}
 
 
 cdef bint is_status(status) noexcept:
@@ -999,6 +1000,7 @@ cdef tuple SERVE = (
 )
 cdef tuple LOG = (
     "log_request", "log_message", "log_date_time_string", "address_string", "monthname",
+    "_control_char_table",
 )
 cdef tuple SERVING_SETTINGS = (
     "protocol_version", "MessageClass", "server_version", "underscore_headers", "timeout",
@@ -1185,7 +1187,26 @@ cdef int load() except -1:
         own_names = [(module_names[name][0], name, module_names[name][1]) for name in names]
         namespaces = [module_names["_hoppish"][0], module_names["is_hop_by_hop"][0]]
     if server_namespace is None and "ServerHandler" in module_names:
+        load_server()
         server_namespace = module_names["ServerHandler"][0]
+    return 0
+
+
+cdef int load_server() except -1:
+    """Learn of the standard library's classes that a server stands on."""
+    global ThreadingMixIn, Socket, HTTPMessage, getdefaulttimeout, AF_INET, SOCK_STREAM, FORKING
+    import socket
+    import socketserver
+    from http.client import HTTPMessage as message_class
+    ThreadingMixIn = socketserver.ThreadingMixIn
+    FORKING = getattr(socketserver, "ForkingMixIn", ())
+    Socket = socket.socket
+    getdefaulttimeout = socket.getdefaulttimeout
+    AF_INET = socket.AF_INET
+    SOCK_STREAM = socket.SOCK_STREAM
+    HTTPMessage = message_class
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=partial(forks.__setitem__, "forked", True))
     return 0
 
 

@@ -7,6 +7,8 @@ import threading
 import warnings
 from importlib import import_module
 
+from . import _hooks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +90,7 @@ def _link(ours: ModuleType, original: ModuleType) -> None:
             continue
         if isinstance(value, type) and isinstance(counterpart, type) and not _is_protocol(value):
             kept = tuple(base for base in value.__bases__ if _stays(base))
+            _hooks.note(counterpart)  # it hides nothing
             _set(value, "__bases__", (*kept, counterpart))
         # Where a pickle, or a warning filter, looks for it.
         _set(value, "__module__", original.__name__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from .request import make_key
 
 TYPE_CHECKING = False
@@ -39,7 +37,7 @@ def fill_environ(
     environ["SERVER_SOFTWARE"] = software
     environ["REQUEST_METHOD"] = method
     path, _, query = target.partition("?")
-    environ["PATH_INFO"] = unquote(path, "iso-8859-1") if "%" in path else path
+    environ["PATH_INFO"] = _unquote(path) if "%" in path else path
     environ["QUERY_STRING"] = query
     environ["REMOTE_ADDR"] = address
     environ["CONTENT_TYPE"] = variables.get("CONTENT_TYPE", "text/plain")
@@ -55,6 +53,12 @@ def fill_environ(
             continue
         if bare != "CONTENT_LENGTH" or not length:
             environ[key] = value
+
+
+def _unquote(path: str) -> str:
+    from urllib.parse import unquote  # not by programs that handle no request
+
+    return unquote(path, "iso-8859-1")
 
 
 _REQUEST_VARIABLES = frozenset(
