@@ -10,9 +10,10 @@ import io
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from copy import copy
 from dataclasses import dataclass, replace
+from socketserver import ThreadingMixIn
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from conftest import implementations
 from oracle import Text, exception_lines, outcome
+from support import StubSocket
 from twins import (
     HOSTILE_BYTES,
     HOSTILE_TEXT,
@@ -29,13 +31,16 @@ from twins import (
     Kernel,
     Listed,
     Loud,
+    Mapped,
     Pair,
     TwinTests,
     in_use,
     noting,
     short,
+    short_bytes,
 )
 from wsgiref_fast import _impl
+from wsgiref_fast._streams import ConnectionWriter
 from wsgiref_fast.handlers import SimpleHandler
 from wsgiref_fast.simple_server import WSGIRequestHandler
 
@@ -284,6 +289,10 @@ class Server:
         return self.application
 
 
+class ThreadedServer(ThreadingMixIn, Server):
+    """One whose request handlers wait for the next request by themselves."""
+
+
 BASE = {"SERVER_NAME": "h", "SERVER_PORT": "80", "SCRIPT_NAME": "", "REMOTE_HOST": ""}
 
 
@@ -436,3 +445,714 @@ class TestServe(TwinTests):
 
 
 SAMPLE = b"POST /a%20b?c HTTP/1.0\r\nHost: h\r\nContent-Length: 4\r\nCookie: a\r\n\r\nbody and more"
+
+
+# -- The steps of a request handler --------------------------------------------------------
+
+
+def nothing(_: Any) -> None:
+    """Leave a handler as it is."""
+
+
+def whole(data: bytes) -> Any:
+    return io.BytesIO(data)
+
+
+def buffered(data: bytes) -> Any:
+    return io.BufferedReader(io.BytesIO(data))
+
+
+def tight(data: bytes) -> Any:
+    """Give a buffer that is smaller than any head."""
+    return io.BufferedReader(io.BytesIO(data), 16)
+
+
+def piecemeal(data: bytes) -> Any:
+    return io.BufferedReader(Pieces(data))
+
+
+def received(data: bytes) -> None:
+    """Leave it to a socket."""
+
+
+class Pieces(io.RawIOBase):
+    """A raw file that gives few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece, self._data = self._data[:7], self._data[7:]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """How requests come to a handler, and what is done to it on the way."""
+
+    file: Callable[[bytes], Any] = whole
+    keeps: bool = False
+    base: tuple[tuple[Any, Any], ...] = ()
+    before: Callable[[Any], Any] = nothing
+    between: Callable[[Any], Any] = nothing
+    app: App = App()
+
+
+class Stub(StubSocket):
+    """A connection whose file is of any kind."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(b"")
+        self._file = file
+
+    def makefile(self, mode: str, bufsize: int = -1) -> Any:
+        return self._file
+
+
+class Observed(WSGIRequestHandler):
+    """A request handler that notes what its steps come to."""
+
+    visit: ClassVar[Visit]
+    records: ClassVar[list[Any]]
+
+    def parse_request(self) -> bool:
+        self.visit.before(self)
+        try:
+            result = super().parse_request()
+        finally:
+            self.records.append(self.state())
+        self.visit.between(self)
+        return result
+
+    def get_environ(self) -> dict[str, Any]:
+        environ = super().get_environ()
+        self.records.append(sorted((str(key), tell(value)) for key, value in environ.items()))
+        self.records.append(self.state())
+        self.records.append(self.headers.items())
+        return environ
+
+    def state(self) -> dict[str, Any]:
+        return {name: tell(getattr(self, name, "none")) for name in LEFT_OF_A_STEP}
+
+
+#: What of a request handler a program's own steps may look at in between.
+LEFT_OF_A_STEP = [
+    *("requestline", "raw_requestline", "request_version", "command", "path", "rfile"),
+    *("close_connection", "_chunked_length", "_section", "_variables"),
+]
+
+
+@contextmanager
+def connection_with(visit: Visit, data: bytes, sent: list[bytes]) -> Iterator[Any]:
+    """Give what brings requests, as the visit wants it; note what is sent to it."""
+    if visit.file is not received:
+        stub = Stub(visit.file(data))
+        yield stub
+        sent += stub.sent
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        yield ours
+        ours.close()
+        sent += iter(lambda: theirs.recv(65536), b"")
+
+
+def visit_by(implementation: Literal["pure", "compiled"], data: bytes, visit: Visit) -> Any:
+    """Have a handler take the requests of a connection step by step; tell all it came to."""
+    log, seen, sent = io.StringIO(), list[Any](), list[bytes]()
+    version = "HTTP/1.1" if visit.keeps else "HTTP/1.0"
+    space = {"protocol_version": version, "visit": visit, "records": []}
+    handler_class = type("Handler", (Observed,), space)
+    server = ThreadedServer(visit.app.called(seen), {**BASE, **dict(visit.base)})
+    serving = connection_with(visit, data, sent)
+    with in_use(implementation), redirect_stderr(log), serving as connection:
+        result = outcome(handler_class, connection, ("127.0.0.1", 1), server)[:2]
+    answer = without_times(b"".join(sent).decode("iso-8859-1"))
+    lines = exception_lines(without_times(log.getvalue()))
+    return result[0], answer, lines, seen, space["records"]
+
+
+def visit_purely(data: bytes, visit: Visit) -> Any:
+    return visit_by("pure", data, visit)
+
+
+def visit_compiled(data: bytes, visit: Visit) -> Any:
+    return visit_by("compiled", data, visit)
+
+
+def sees_the_first_request_again(data: bytes, visit: Visit) -> Any:
+    *rest, records = visit_purely(data, visit)
+    return *rest, [records[n % 4] for n in range(len(records))]
+
+
+def leaves_its_base_out(data: bytes, visit: Visit) -> Any:
+    return visit_purely(data, replace(visit, base=()))
+
+
+def ends_after_one_request(data: bytes, visit: Visit) -> Any:
+    return visit_purely(data, replace(visit, keeps=False))
+
+
+def sees_no_change(data: bytes, visit: Visit) -> Any:
+    return visit_purely(data, replace(visit, between=nothing))
+
+
+def takes_underscores(data: bytes, visit: Visit) -> Any:
+    return visit_purely(data.replace(b"X_", b"X-"), visit)
+
+
+# What programs do to a handler between its steps.
+
+
+def looks_at_the_headers(handler: Any) -> None:
+    handler.records.append(handler.headers.get("Host"))
+
+
+def adds_a_header(handler: Any) -> None:
+    handler.headers["X-New"] = "1"
+
+
+def removes_a_header(handler: Any) -> None:
+    del handler.headers["Host"]
+
+
+def replaces_the_headers(handler: Any) -> None:
+    handler.headers = handler.MessageClass()
+
+
+def replaces_the_path(handler: Any) -> None:
+    handler.path = "/b%20?q\xe9"
+
+
+def replaces_the_path_by_text(handler: Any) -> None:
+    handler.path = Text("/a")
+
+
+def replaces_words(handler: Any) -> None:
+    handler.command, handler.request_version = "PUT", "HTTP/3"
+
+
+def takes_an_odd_line(handler: Any) -> None:
+    handler.raw_requestline = bytearray(handler.raw_requestline)
+
+
+def takes_a_line_of_another_type(handler: Any) -> None:
+    handler.raw_requestline = Bytes(handler.raw_requestline)
+
+
+def takes_no_line(handler: Any) -> None:
+    handler.raw_requestline = None
+
+
+def takes_underscore_headers(handler: Any) -> None:
+    handler.underscore_headers = True
+
+
+def has_another_version(handler: Any) -> None:
+    handler.server_version = "Other/1"
+
+
+def has_another_address(handler: Any) -> None:
+    handler.client_address = ("::1", 2, 0, 0)
+
+
+def has_an_odd_address(handler: Any) -> None:
+    handler.client_address = ["127.0.0.2", 3]
+
+
+def has_no_address(handler: Any) -> None:
+    handler.client_address = ""
+
+
+def tells_an_address(handler: Any) -> None:
+    handler.address_string = lambda: "host.example"
+
+
+def has_an_odd_base(handler: Any) -> None:
+    handler.server.base_environ = Mapped(handler.server.base_environ)
+
+
+def loses_its_server(handler: Any) -> None:
+    server = handler.server
+    del handler.server
+    handler.__class__.server = property(lambda self: server)
+
+
+def reads_the_body(handler: Any) -> None:
+    handler.records.append(handler.rfile.read())
+
+
+def parses_again(handler: Any) -> None:
+    if handler._chunked_length is not None:
+        return  # there is a file to be closed first
+    handler.raw_requestline = b"GET /again HTTP/1.0\r\n"
+    handler.records.append(outcome(WSGIRequestHandler.parse_request, handler))
+
+
+def asks_for_more_speed(handler: Any) -> None:
+    handler.protocol_version = "HTTP/1.1"
+
+
+BEFORE = [
+    *(takes_an_odd_line, takes_a_line_of_another_type, takes_no_line, takes_underscore_headers),
+    asks_for_more_speed,
+]
+#: After which the parsed fields are no longer all that makes an environ.
+BETWEEN = [
+    *(looks_at_the_headers, adds_a_header, removes_a_header, replaces_the_headers),
+    *(replaces_the_path, replaces_the_path_by_text, takes_underscore_headers),
+    *(has_another_version, has_an_odd_address, has_no_address, tells_an_address, has_an_odd_base),
+    loses_its_server,
+]
+HARMLESS_BETWEEN = [nothing, replaces_words, has_another_address, reads_the_body]
+FILES = [whole, buffered, received]
+COLLIDING: list[tuple[tuple[Any, Any], ...]] = [
+    *((("HTTP_HOST", "base"),), (("HOST", "1"), ("X_A", "2")), (("CONTENT_LENGTH", "9"),)),
+    *((("X-A", "1"), ("HTTP_X_A", "2")), (("COOKIE", ""), ("HTTP_COOKIE", "c")), ((3, 4),)),
+    *((("CONTENT_TYPE", "a/b"), ("PATH_INFO", "/p")), (("wsgi.input", "w"),)),
+]
+
+#: The last one says that it is: nothing is parsed behind it.
+conversations = st.lists(plain_requests, max_size=3).map(lambda some: b"".join([*some, LAST]))
+plain_visits = st.builds(
+    Visit,
+    file=st.sampled_from(FILES),
+    keeps=st.booleans(),
+    base=st.sampled_from([(), (("X", "1"),), (("SCRIPT_NAME", "/s"),)]),
+    between=st.sampled_from(HARMLESS_BETWEEN),
+    app=plain_apps,
+)
+odd_visits = st.builds(
+    Visit,
+    file=st.sampled_from([*FILES, tight, piecemeal]),
+    keeps=st.booleans(),
+    base=st.sampled_from([(), (), *COLLIDING]),
+    before=st.sampled_from([nothing] * 5 + BEFORE),
+    between=st.sampled_from([*HARMLESS_BETWEEN, *BETWEEN, parses_again]),
+    app=plain_apps | odd_apps,
+)
+odd_conversations = st.lists(odd_requests | plain_requests, max_size=3).map(b"".join)
+
+LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"
+SIMPLE = b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n"
+POSTED = b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
+UNDERSCORED = b"GET /u HTTP/1.1\r\nX_A: 1\r\nX-A: 2\r\nContent_Length: 3\r\n\r\n"
+CHUNKED = b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+EXPECTING = b"POST /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab"
+BARE = b"GET /l HTTP/1.1\nHost: h\n\n"
+LONG = b"GET /long HTTP/1.1\r\n" + b"X-A: %s\r\n" % (b"a" * 9000) + b"\r\n"
+KINDS = [SIMPLE, POSTED, UNDERSCORED, CHUNKED, EXPECTING, BARE, LONG]
+
+
+def hostile_requests(text: bytes) -> list[bytes]:
+    """Put a text wherever a request can have one."""
+    return [
+        b"GET /a" + text + b"b HTTP/1.1\r\n\r\n",
+        b"GET" + text + b" / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1." + text + b"\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-A" + text + b": 1\r\nX-A:" + text + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + text + b"\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3" + text + b"\r\n\r\nabcdef",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding:" + text + b"chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection:" + text + b"close" + text + b"\r\n\r\n" + SIMPLE,
+        b"GET / HTTP/1.1\r\nCookie: a" + text + b"\r\ncookie: b\r\nCookie: c\r\n\r\n",
+    ]
+
+
+class StepTests(TwinTests):
+    """A kernel as a step that a request handler takes."""
+
+    module = "run"
+    plain = st.tuples(conversations, plain_visits)
+    odd = st.tuples(odd_conversations, odd_visits)
+    examples = 60
+    most = 9
+    wrong: ClassVar[tuple[Kernel, ...]] = (
+        *(sees_the_first_request_again, leaves_its_base_out, ends_after_one_request),
+        *(sees_no_change, takes_underscores),
+    )
+
+    def twins(self) -> tuple[Kernel, Kernel]:
+        return visit_purely, visit_compiled
+
+    def handed_over(self, calls: Iterable[Call]) -> list[list[str]]:
+        """Name the step alone: the others of a request have tests of their own."""
+        return [
+            [name for name in names if name == self.name] for names in super().handed_over(calls)
+        ]
+
+
+class TestParse(StepTests):
+    name = "parse"
+    odd_calls = (
+        *((SIMPLE, Visit(before=before)) for before in BEFORE[:4]),
+        *((SIMPLE * 2, Visit(before=before, keeps=True)) for before in BEFORE[:4]),
+        *((request, Visit(keeps=True)) for request in (CHUNKED, EXPECTING, BARE, b"GET /\r\n")),
+        *((SIMPLE + other, Visit(keeps=True)) for other in (CHUNKED, EXPECTING, BARE)),
+        *((SIMPLE, Visit(file=file)) for file in (tight, piecemeal)),
+        (LONG, Visit(file=buffered)),
+        (LONG, Visit(file=received, keeps=True)),
+        (SIMPLE + UNDERSCORED, Visit(base=COLLIDING[0], keeps=True, before=BEFORE[3])),
+    )
+
+    def hostile(self) -> Iterator[Call]:
+        """Mix ordinary requests with every short string in each place, and cut them."""
+        for one in KINDS:
+            for other in KINDS:
+                for read in (None, -1):
+                    yield one + other + SIMPLE, Visit(keeps=True, app=App(read=read))
+                    yield one + other, Visit(buffered, between=parses_again)
+        for text in short_bytes(1):
+            for request in hostile_requests(text):
+                yield request + SIMPLE, Visit(buffered, keeps=True)
+        for file in (whole, buffered, received):
+            for end in range(0, len(POSTED + SIMPLE), 3):
+                yield (POSTED + SIMPLE)[:end], Visit(file, keeps=True)
+
+    def test_twins_agree_on_longer_hostile_strings_in_each_place(self) -> None:
+        found = []
+        for text in short_bytes(2)[len(HOSTILE_BYTES) + 1 :: 7]:
+            calls = [(request, Visit()) for request in hostile_requests(text)]
+            found += [call for call in calls if visit_purely(*call) != visit_compiled(*call)]
+        assert found == [], found[:5]
+
+
+class TestCopyEnviron(StepTests):
+    name = "copy_environ"
+    odd_calls = (
+        *((SIMPLE, Visit(between=between)) for between in BETWEEN),
+        *((SIMPLE + POSTED, Visit(keeps=True, between=between)) for between in BETWEEN),
+        *((SIMPLE + other, Visit(keeps=True)) for other in (CHUNKED, BARE)),
+        (SIMPLE + CHUNKED + SIMPLE, Visit(keeps=True, app=App(read=-1))),
+        (UNDERSCORED, Visit(before=takes_underscore_headers)),
+        (b"GET / HTTP/1.0\r\nX-A: 1\r\nX-A: 2\r\n\r\n", Visit()),
+        (b"GET / HTTP/1.0\r\n\r\n", Visit(before=takes_an_odd_line)),
+    )
+
+    def hostile(self) -> Iterator[Call]:
+        """Mix ordinary requests with bases that they collide with, and with changes."""
+        for request in (*KINDS, POSTED + UNDERSCORED + SIMPLE):
+            for base in COLLIDING:
+                yield request, Visit(base=base)
+                yield SIMPLE + request + SIMPLE, Visit(base=base, keeps=True)
+            for between in (*BETWEEN, *HARMLESS_BETWEEN):
+                yield request + SIMPLE, Visit(buffered, True, between=between)
+        for text in short_bytes(1):
+            key = text.decode("iso-8859-1").upper()
+            for request in hostile_requests(text):
+                yield SIMPLE + request, Visit(keeps=True, base=(("X_A" + key, "1"),))
+
+    def test_an_attribute_that_nobody_has_asked_for_yet_is_in_the_environ(self) -> None:
+        found: list[Any] = []
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            request_handler = start_response.__self__.request_handler
+            found.append(request_handler.path)
+            found.append(sorted(request_handler.get_environ().items()))
+            start_response("200 OK", [])
+            return [b""]
+
+        for implementation in ("pure", "compiled"):
+            stub = Stub(whole(POSTED))
+            with in_use(implementation), redirect_stderr(io.StringIO()):  # type: ignore[arg-type]
+                WSGIRequestHandler(stub, ("127.0.0.1", 1), Server(app, dict(BASE)))  # type: ignore[arg-type]
+        assert found[:2] == found[2:]
+        assert ("REQUEST_METHOD", "POST") in found[3]
+
+    def test_a_handler_without_a_server_says_so(self) -> None:
+        results = []
+        for implementation in ("pure", "compiled"):
+            with in_use(implementation):  # type: ignore[arg-type]
+                handler: Any = WSGIRequestHandler.__new__(WSGIRequestHandler)
+                handler.raw_requestline = b"GET / HTTP/1.0\r\n"
+                handler.rfile = whole(b"\r\n")
+                handler.client_address = ("127.0.0.1", 1)
+                assert handler.parse_request()
+                results.append(outcome(handler.get_environ))
+        assert results[0] == results[1]
+        assert results[0][1] is AttributeError
+
+
+# -- A response block by block -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A response of several blocks, and what is done to its handler before each."""
+
+    blocks: tuple[Any, ...] = (b"one", b"", b"three")
+    #: How many of them go through ``write()``; the others are yielded.
+    written: int = 0
+    #: By the block before which it is done.
+    changes: tuple[tuple[int, Callable[[Any], Any]], ...] = ()
+    status: str = "200 OK"
+    headers: tuple[tuple[str, str], ...] = ()
+    method: str = "GET"
+    #: The block with which the connection breaks.
+    broken_at: int | None = None
+    on_socket: bool = False
+
+    def called(self, seen: list[Any], handler: Any, connection: Any) -> Callable[..., Any]:
+        changes = dict(self.changes)
+
+        def before(place: int) -> None:
+            changes.get(place, nothing)(handler)
+            seen.append((handler.bytes_sent, handler.status, connection.taken()))
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            write = start_response(self.status, list(self.headers))
+            for place, block in enumerate(self.blocks[: self.written]):
+                before(place)
+                seen.append(write(block))
+            return rest()
+
+        def rest() -> Iterator[Any]:
+            for place, block in enumerate(self.blocks[self.written :], self.written):
+                before(place)
+                yield block
+            before(len(self.blocks))
+
+        return app
+
+
+class Wire(StubSocket):
+    """A connection that can break, and tells what has been sent on it since it was asked."""
+
+    def __init__(self, broken_at: int | None) -> None:
+        super().__init__(b"")
+        self._broken_at = broken_at
+        self.calls = 0
+
+    def sendall(self, data: bytes) -> None:
+        self.calls += 1
+        if self.calls - 1 == self._broken_at:
+            raise BrokenPipeError("gone")
+        super().sendall(data)
+
+    def taken(self) -> Any:
+        sent, self.sent = b"".join(self.sent), []
+        return without_times(sent.decode("iso-8859-1"))
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+class SocketWire:
+    """The same over a socket."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._theirs.setblocking(False)
+        self.sendall = self._ours.sendall
+
+    def taken(self) -> Any:
+        try:
+            return without_times(self._theirs.recv(65536).decode("iso-8859-1"))
+        except BlockingIOError:
+            return ""
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+
+def stream_by(implementation: Literal["pure", "compiled"], stream: Stream) -> Any:
+    """Send a response block by block; tell what left when, and how the handler is left."""
+    log, seen = io.StringIO(), list[Any]()
+    connection: Any = SocketWire() if stream.on_socket else Wire(stream.broken_at)
+    environ = {**ENVIRON, "REQUEST_METHOD": stream.method}
+    with in_use(implementation):
+        handler = SimpleHandler(io.BytesIO(), ConnectionWriter(connection), log, environ)
+        result = outcome(handler.run, stream.called(seen, handler, connection))
+    left = {name: tell(getattr(handler, name, "none")) for name in LEFT_OF_A_RUN}
+    seen.append((connection.taken(), handler.stdout.closed))
+    connection.close()
+    return result, exception_lines(without_times(log.getvalue())), seen, left
+
+
+def stream_purely(stream: Stream) -> Any:
+    return stream_by("pure", stream)
+
+
+def stream_compiled(stream: Stream) -> Any:
+    return stream_by("compiled", stream)
+
+
+# What an application, or a handler's subclass, does between two blocks.
+
+
+def has_no_content(handler: Any) -> None:
+    handler.status = "204 No Content"
+
+
+def has_no_status(handler: Any) -> None:
+    handler.status = None
+
+
+def has_an_odd_status(handler: Any) -> None:
+    handler.status = Text("200 OK")
+
+
+def says_it_is_a_head(handler: Any) -> None:
+    handler._request_method = "HEAD"
+
+
+def says_no_headers_were_sent(handler: Any) -> None:
+    handler.headers_sent = False
+
+
+def replaces_the_flush(handler: Any) -> None:
+    handler._flush = lambda: handler.stdout.write(b"(flushed)")
+
+
+def replaces_the_write(handler: Any) -> None:
+    handler._write = lambda data: handler.stdout.write(data.upper())
+
+
+def replaces_the_writer(handler: Any) -> None:
+    handler.stdout = ConnectionWriter(handler.stdout._sock)
+
+
+def writes_to_memory(handler: Any) -> None:
+    handler.stdout = io.BytesIO()
+
+
+def counts_what_is_written(handler: Any) -> None:
+    write = handler.stdout.write
+    handler.stdout.write = lambda data: write(b"<" + data + b">") and len(data)
+
+
+def counts_flushes(handler: Any) -> None:
+    handler.stdout.flush = lambda: handler.stdout.write(b"(flush)")
+
+
+def holds_back(handler: Any) -> None:
+    handler.stdout.hold()
+
+
+def counts_otherwise(handler: Any) -> None:
+    handler.bytes_sent = 1.5
+
+
+def fails_before(handler: Any) -> None:
+    raise LookupError("in between")
+
+
+CHANGES = [
+    *(has_no_content, has_no_status, has_an_odd_status, says_it_is_a_head),
+    *(says_no_headers_were_sent, replaces_the_flush, replaces_the_write, replaces_the_writer),
+    *(writes_to_memory, counts_what_is_written, counts_flushes, holds_back),
+    *(counts_otherwise, fails_before),
+]
+#: After which a block is for the methods; flush and write stay replaced for further ones.
+HANDED_OVER = [
+    *(has_no_content, has_no_status, has_an_odd_status, says_it_is_a_head),
+    *(says_no_headers_were_sent, replaces_the_flush, replaces_the_write, replaces_the_writer),
+    *(writes_to_memory, holds_back),
+]
+ODD_BLOCKS: list[Any] = [
+    *("text", None, bytearray(b"a"), memoryview(b"a"), Bytes(b"a"), 3, [b"a"]),
+]
+
+
+def lengths(number: int) -> tuple[tuple[str, str], ...]:
+    return (("Content-Length", str(number)),)
+
+
+plain_streams = st.builds(
+    Stream,
+    blocks=st.lists(st.binary(max_size=9), min_size=2, max_size=5).map(tuple),
+    written=st.integers(0, 5),
+    status=st.sampled_from(["200 OK", "404 Not Found"]),
+    headers=plain_headers | st.integers(0, 9).map(lengths),
+    method=st.sampled_from(["GET", "POST"]),
+    on_socket=st.booleans(),
+)
+odd_streams = st.builds(
+    Stream,
+    blocks=st.lists(st.binary(max_size=9) | st.sampled_from(ODD_BLOCKS), max_size=5).map(tuple),
+    written=st.integers(0, 5),
+    changes=st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from([nothing, *CHANGES])), max_size=2
+    ).map(tuple),
+    status=st.sampled_from(["200 OK", "204 No Content", "304 Not Modified", "100 Continue"]),
+    headers=plain_headers | st.integers(0, 9).map(lengths),
+    method=st.sampled_from(["GET", "HEAD"]),
+    broken_at=st.none() | st.integers(0, 4),
+)
+
+
+def joins_its_blocks(stream: Stream) -> Any:
+    if {type(block) for block in stream.blocks} == {bytes}:
+        return stream_purely(replace(stream, blocks=(b"".join(stream.blocks),)))
+    return stream_purely(stream)
+
+
+def counts_no_bytes(stream: Stream) -> Any:
+    result, log, seen, left = stream_purely(stream)
+    return result, log, [(0, *item[1:]) if type(item) is tuple else item for item in seen], left
+
+
+def heeds_no_change(stream: Stream) -> Any:
+    return stream_purely(replace(stream, changes=()))
+
+
+def sends_bodies_to_all(stream: Stream) -> Any:
+    return stream_purely(replace(stream, method="GET"))
+
+
+def never_breaks(stream: Stream) -> Any:
+    return stream_purely(replace(stream, broken_at=None))
+
+
+class TestWrite(TwinTests):
+    module = "run"
+    name = "write"
+    examples = 60
+    most = 9
+    plain = st.tuples(plain_streams)
+    odd = st.tuples(odd_streams)
+    odd_calls = (
+        *((Stream(changes=((1, change),)),) for change in HANDED_OVER),
+        *((Stream(changes=((1, change),), written=3),) for change in HANDED_OVER),
+        *((Stream(blocks=(b"a", block)),) for block in ODD_BLOCKS),
+        *((Stream(blocks=(b"a", block), written=2),) for block in ODD_BLOCKS),
+        (Stream(method="HEAD", written=3),),
+        (Stream(status="204 No Content"),),
+        (Stream(status="304 Not Modified", written=2),),
+    )
+    wrong = (
+        *(joins_its_blocks, counts_no_bytes, heeds_no_change, sends_bodies_to_all),
+        never_breaks,
+    )
+
+    def twins(self) -> tuple[Kernel, Kernel]:
+        return stream_purely, stream_compiled
+
+    def handed_over(self, calls: Iterable[Call]) -> list[list[str]]:
+        """Name the blocks after the first alone: that one goes with the head."""
+        return [
+            [name for name in names if name == self.name][1:]
+            for names in super().handed_over(calls)
+        ]
+
+    def hostile(self) -> Iterator[Call]:
+        """Change each thing before each block, and break the connection at each."""
+        for place in range(4):
+            for written in (0, 2, 3):
+                for change in CHANGES:
+                    for method in ("GET", "HEAD"):
+                        changes = ((place, change),)
+                        yield (Stream(changes=changes, written=written, method=method),)
+                for status in ("200 OK", "204 No Content", "100 Continue"):
+                    yield (Stream(broken_at=place, written=written, status=status),)
+        for text in short_bytes(1):
+            yield (Stream(blocks=(text, text, b"a" + text), written=1),)
+        for number in range(12):
+            yield (Stream(headers=lengths(number)),)

@@ -7,6 +7,7 @@ cdef extern from *:
     #if defined(__linux__)
     #include <arpa/inet.h>
     #include <errno.h>
+    #include <fcntl.h>
     #include <netinet/in.h>
     #include <sys/socket.h>
     #include <unistd.h>
@@ -17,7 +18,10 @@ cdef extern from *:
         socklen_t size = sizeof(peer);
         char host[INET_ADDRSTRLEN];
         PyObject *made;
-        int descriptor = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC);
+        int descriptor, flags = fcntl(listener, F_GETFL);
+        /* Another process that has the socket too may have made it wait. */
+        if (flags < 0 || !(flags & O_NONBLOCK)) return -1;
+        descriptor = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC);
         if (descriptor < 0) return -1;
         inet_ntop(AF_INET, &peer.sin_addr, host, sizeof(host));
         made = Py_BuildValue("(si)", host, (int)ntohs(peer.sin_port));

@@ -16,6 +16,10 @@ cdef extern from *:
     _Py_COMP_DIAG_IGNORE_DEPR_DECLS
     #endif
     static inline unsigned long long dict_version(PyObject *dict) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        /* The attributes of an object may change without it. */
+        if (((PyDictObject *)dict)->ma_values != NULL) return 0;
+    #endif
         return (unsigned long long)((PyDictObject *)dict)->ma_version_tag;
     }
     #if PY_VERSION_HEX >= 0x030C0000

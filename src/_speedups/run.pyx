@@ -14,6 +14,7 @@ from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from head cimport Seen, Table, build_table, fill, split_line
 from descriptors cimport (
+    ACCEPTS_DESCRIPTORS,
     accept_client,
     close_descriptor,
     fail,
@@ -72,8 +73,9 @@ def set_up(handler: Any) -> bool:
         or not names_are_own()
     ):
         return _reference.set_up(handler)
-    if "stdin" not in state:
-        return _reference.set_up(handler)
+    for name in CONSTRUCTED:
+        if name not in state:
+            return _reference.set_up(handler)
     environ = plan.os_environ.copy()
     state["environ"] = environ
     base_env = state["base_env"]
@@ -147,8 +149,8 @@ def write(handler: Any, data: bytes) -> bool:
         or (flush is not None and getattr(flush, "__self__", None) is not stdout)
     ):
         return _reference.write(handler, data)
-    state["bytes_sent"] = state["bytes_sent"] + PyBytes_GET_SIZE(data)
-    stdout._sock.sendall(data)
+    state["bytes_sent"] = handler.bytes_sent + PyBytes_GET_SIZE(data)
+    stdout.write(data)
     return True
 
 
@@ -429,7 +431,7 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
     cdef Plan plan = plan_for(type(request_handler))
     cdef dict state = attributes_of(request_handler) if plan.can_tell_environ else None
     cdef dict environ, base_environ
-    cdef tuple head
+    cdef tuple head, words
     cdef Py_ssize_t start
     if (
         state is None
@@ -438,20 +440,22 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
         or "headers" in state
         or type(state.get("client_address")) is not tuple
         or not <tuple>state["client_address"]
-        or not is_ascii(state.get("path"))
+        or "server" not in state
+        or not is_ascii(state.get("path", (<tuple>(<tuple>state["_head"])[0])[2]))
     ):
         return _reference.copy_environ(request_handler)
     base_environ = plain_dict(state["server"].base_environ)
     if base_environ is None:
         return _reference.copy_environ(request_handler)
+    head = state["_head"]
+    words = head[0]
     environ = base_environ.copy()
-    environ["SERVER_PROTOCOL"] = state.get("request_version")
+    environ["SERVER_PROTOCOL"] = state.get("request_version", words[3])
     environ["SERVER_SOFTWARE"] = plan.server_version
-    environ["REQUEST_METHOD"] = state.get("command")
-    split_target(environ, state["path"])
+    environ["REQUEST_METHOD"] = state.get("command", words[1])
+    split_target(environ, state.get("path", words[2]))
     environ["REMOTE_ADDR"] = (<tuple>state["client_address"])[0]
     environ["CONTENT_TYPE"] = "text/plain"
-    head = state["_head"]
     start = head[3]
     if not add_fields(environ, base_environ, head[1], start, head[4]):
         return _reference.copy_environ(request_handler)
@@ -497,7 +501,7 @@ def serve(request_handler: Any, request: Any, client_address: Any, server: Any) 
     state = attributes_of(request_handler)
     if (
         not handler_plan.can_be_skipped
-        or (PyDict_GET_SIZE(state) and has_hook(state, SERVING_HOOKS, &serving_state))
+        or (PyDict_GET_SIZE(state) and has_any(state, PRESET))
         or not names_are_own()
         or type(getattr(server, "base_environ", None)) is not dict
         or type(client_address) is not tuple
@@ -557,19 +561,13 @@ def accept(server: Any) -> bool:
     cdef int descriptor, listener
     cdef int count = 0
     cdef PyObject *address
-    listening = state.get("socket")
-    if (
-        not accepts_plainly(server, state)
-        or type(listening) is not Socket
-        or listening.timeout is None
-        or listening.family != AF_INET
-        or getdefaulttimeout() is not None
-        or state.get("_served") is None
-        or not serves_plainly(server, state)
+    # Asked each time: what was served may have changed anything.
+    while (
+        count < ACCEPTED_AT_MOST
+        and accepts_plainly(server, state)
+        and serves_plainly(server, state)
     ):
-        return _reference.accept(server)
-    listener = listening.fileno()
-    while count < ACCEPTED_AT_MOST:
+        listener = state["socket"].fileno()
         address = NULL
         descriptor = accept_client(listener, &address)
         if descriptor < 0:
@@ -578,21 +576,24 @@ def accept(server: Any) -> bool:
         Py_DECREF(client_address)
         count += 1
         serve_descriptor(server, state, descriptor, client_address)
-        # What was served may have changed anything.
-        if (
-            not accepts_plainly(server, state)
-            or state.get("socket") is not listening
-            or state.get("_BaseServer__shutdown_request")
-            or not serves_plainly(server, state)
-        ):
-            break
+        if len(state["_waiting"] or ()):
+            break  # those have come before
     return count > 0 or _reference.accept(server)
 
 
 cdef bint accepts_plainly(server, dict state) except -1:
-    """Tell whether nothing is overridden that a server does with each connection."""
-    return plan_for(type(server)).can_accept and not has_hook(
-        state, ACCEPTING_HOOKS, &server_state
+    """Tell whether a server listens as ours do, and does no more with each connection."""
+    cdef object listening = state.get("socket")
+    return (
+        ACCEPTS_DESCRIPTORS
+        and plan_for(type(server)).can_accept
+        and not has_hook(state, ACCEPTING_HOOKS, &server_state)
+        and type(listening) is Socket
+        and listening.timeout is not None
+        and listening.family == AF_INET
+        and getdefaulttimeout() is None
+        and state.get("_served") is not None
+        and not state.get("_BaseServer__shutdown_request")
     )
 
 
@@ -646,6 +647,8 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
         if "request" in state or not accepts_plainly(server, server_attributes):
             server._end(request_handler.request, client_address, True)
         else:
+            # Whoever has the request handler yet must not come upon the number's next owner.
+            state["_descriptor"] = -1
             close_descriptor(descriptor, len(forks) > 0)
     return 0
 
@@ -732,6 +735,7 @@ cdef dict new_environ(server, dict base_environ, Plan plan, Plan handler_plan, b
         or last.base_version != dict_version(base_environ)
         or last.os_version != dict_version(handler_plan.os_environ)
         or last.base_version == 0
+        or last.os_version == 0
         or last.server_plan is not server_plan
         or last.plan is not plan
         or last.is_multithreaded != is_multithreaded
@@ -751,7 +755,7 @@ cdef dict new_environ(server, dict base_environ, Plan plan, Plan handler_plan, b
         environ["CONTENT_TYPE"] = "text/plain"
         add_settings(environ, handler_plan, is_multithreaded, server_plan.has_processes)
         last.collides = not common_names.isdisjoint(base_environ)
-        if last.base_version != 0:
+        if last.base_version != 0 and last.os_version != 0:
             handler_plan.template = last
     collides[0] = last.collides
     return last.environ.copy()
@@ -1014,6 +1018,12 @@ cdef tuple SERVING_STATE = (
 )
 cdef frozenset SERVING_HOOKS = frozenset(PARSE + TELL_ENVIRON + SERVE + LOG + SERVING_SETTINGS)
 
+# What the constructor of a handler sets.
+cdef tuple CONSTRUCTED = ("stdin", "stderr", "base_env", "wsgi_multithread", "wsgi_multiprocess")
+
+# What an instance may not have before it serves.
+cdef tuple PRESET = (*SERVING_HOOKS, *SERVING_STATE)
+
 cdef tuple ACCEPT = (
     "get_request", "verify_request", "process_request", "finish_request", "shutdown_request",
     "close_request", "service_actions", "_handle_request_noblock", "_serve", "_begin", "_end",
@@ -1062,9 +1072,12 @@ cdef class Template:
 cdef dict plans = {}
 
 
-cdef Plan plan_for(type cls):
+cdef Plan plan_for(cls):
     """Return what a type allows at this moment."""
-    cdef Plan plan = plans.get(cls)
+    cdef Plan plan
+    if not isinstance(cls, type):
+        return Plan.__new__(Plan)  # it may make instances of any type
+    plan = plans.get(cls)
     if plan is None or plan.tag == 0 or plan.tag != type_version(cls):
         plan = make_plan(cls)
         if len(plans) > 100:
@@ -1073,12 +1086,18 @@ cdef Plan plan_for(type cls):
     return plan
 
 
-cdef Plan make_plan(type cls):
+cdef Plan make_plan(cls):
     cdef Plan plan = Plan.__new__(Plan)
     load()
     hasattr(cls, "__init__")  # a look-up gives a type its version
     plan.tag = type_version(cls)
-    if plan.tag == 0 or Headers is None or not has_plain_attributes(cls):
+    if (
+        plan.tag == 0
+        or Headers is None
+        or not has_plain_attributes(cls)
+        or type(cls).__call__ is not type.__call__
+        or getattr(cls, "__abstractmethods__", None)
+    ):
         return plan
     if hasattr(cls, "start_response"):
         make_handler_plan(plan, cls)
@@ -1096,6 +1115,8 @@ cdef Plan make_plan(type cls):
 
 cdef int prime(cls, tuple names) except -1:
     """Have a type's instances share the keys of their state: it is smaller then, and faster."""
+    if hasattr(cls, "__del__"):
+        return 0
     instance = new_instance(cls)
     for name in names:
         object.__setattr__(instance, name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import socket
 import sys
@@ -142,7 +143,13 @@ class RequestReader(BaseHTTPRequestHandler):
             self.wfile = connection.makefile("wb", self.wbufsize)
 
     def _make_request(self) -> Any:
-        request = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "the connection was closed")
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
+        request = self.__dict__.setdefault("request", made)
+        if request is not made:  # another thread was first
+            made.detach()
+            return request
         _set_nodelay(request)
         served = getattr(self.server, "_served", None)
         if served is not None:

@@ -302,7 +302,11 @@ class LateFile:
 
     def __getattr__(self, name: str) -> Any:
         if self._file is None:
-            self._file = self._request_handler._open_file(self._received)
+            if self._request_handler is None:  # as a file that was closed
+                self._file = io.BufferedReader(io.BytesIO())
+                self._file.close()
+            else:
+                self._file = self._request_handler._open_file(self._received)
         return getattr(self._file, name)
 
 
