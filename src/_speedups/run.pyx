@@ -146,7 +146,7 @@ def write(handler: Any, data: bytes) -> bool:
     if (
         type(stdout) is not ConnectionWriter
         or stdout.holds
-        or (flush is not None and getattr(flush, "__self__", None) is not stdout)
+        or (flush is not None and flush != stdout.flush)
     ):
         return _reference.write(handler, data)
     state["bytes_sent"] = handler.bytes_sent + PyBytes_GET_SIZE(data)
@@ -258,7 +258,7 @@ cdef object find_sender(dict state, request_handler):
         # That of the connection, which nobody may have asked for yet.
         serving = attributes_of(request_handler)
         stdout = serving.get("wfile")
-        if stdout is None:
+        if type(stdout) is not ConnectionWriter:  # there is none, or but another one by now
             return serving["request"].sendall if "request" in serving else DIRECTLY
     if type(stdout) is BytesIO or (type(stdout) is ConnectionWriter and not stdout.holds):
         return stdout.write
@@ -281,15 +281,19 @@ cdef int send_directly(request_handler, bytes data) except -1:
     return 0
 
 
-cdef int close(handler, dict state, Plan plan, request_handler, status, str size, now) except -1:
+cdef int close(
+    handler, dict state, Plan plan, request_handler, status, str size, now
+) except -1:
     """Log the request and take the state back."""
     try:
         if plan.is_server:
             log(request_handler, status, size, state["bytes_sent"], now)
-    finally:
-        # Where nobody else has the handler, nobody sees what becomes of it.
-        if is_held(handler):
-            take_back(state, request_handler)
+    except BaseException:
+        take_back(state, request_handler)
+        raise
+    # Where nobody else has the handler, nobody sees what becomes of it.
+    if is_held(handler):
+        take_back(state, request_handler)
     return 0
 
 
@@ -586,9 +590,11 @@ cdef bint accepts_plainly(server, dict state) except -1:
     cdef object listening = state.get("socket")
     return (
         ACCEPTS_DESCRIPTORS
+        and socket_tag != 0
         and plan_for(type(server)).can_accept
         and not has_hook(state, ACCEPTING_HOOKS, &server_state)
         and type(listening) is Socket
+        and type_version(Socket) == socket_tag
         and listening.timeout is not None
         and listening.family == AF_INET
         and getdefaulttimeout() is None
@@ -616,6 +622,14 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
     cdef dict state
     cdef char[RECEIVED_AT_MOST] buffer
     cdef Py_ssize_t size = receive_at_once(descriptor, buffer, RECEIVED_AT_MOST)
+    if size < 0 and not would_wait():
+        try:
+            fail()
+        except OSError:
+            request = make_socket(descriptor)
+            server.handle_error(request, client_address)
+            server.shutdown_request(request)
+        return 0
     if size <= 0:
         # It is silent, or ends already: as with any other connection.
         server._begin(make_socket(descriptor), client_address)
@@ -863,6 +877,9 @@ cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
 cdef type ThreadingMixIn = None, Socket = None
 cdef object HTTPMessage = None, getdefaulttimeout = None, AF_INET = None, SOCK_STREAM = None
 cdef object FORKING = ()
+
+# The version of the socket's type, unchanged.
+cdef unsigned int socket_tag = 0
 
 # Not empty once the process has forked: others may have its connections.
 cdef dict forks = {}
@@ -1215,13 +1232,17 @@ cdef int load() except -1:
 
 cdef int load_server() except -1:
     """Learn of the standard library's classes that a server stands on."""
-    global ThreadingMixIn, Socket, HTTPMessage, getdefaulttimeout, AF_INET, SOCK_STREAM, FORKING
+    global socket_tag, ThreadingMixIn, Socket, HTTPMessage
+    global getdefaulttimeout, AF_INET, SOCK_STREAM, FORKING
     import socket
     import socketserver
     from http.client import HTTPMessage as message_class
     ThreadingMixIn = socketserver.ThreadingMixIn
     FORKING = getattr(socketserver, "ForkingMixIn", ())
     Socket = socket.socket
+    hasattr(Socket, "accept")  # a look-up gives a type its version
+    # Those of others, which have their own ways to wait, have none here.
+    socket_tag = type_version(Socket) if Socket.__module__ == "socket" else 0
     getdefaulttimeout = socket.getdefaulttimeout
     AF_INET = socket.AF_INET
     SOCK_STREAM = socket.SOCK_STREAM

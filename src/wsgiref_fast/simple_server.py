@@ -262,7 +262,7 @@ class WSGIRequestHandler(RequestReader):
         self._keeps_connection = True
         self.close_connection = True
         self._handle_request()
-        while not self.close_connection:
+        while not self.close_connection and self.protocol_version >= "HTTP/1.1":
             if not self._can_wait():
                 if not self._rest():
                     return
