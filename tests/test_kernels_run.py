@@ -9,10 +9,13 @@ from __future__ import annotations
 import io
 import re
 import socket
+import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import count
 from socketserver import ThreadingMixIn
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +24,7 @@ from hypothesis import strategies as st
 
 from conftest import implementations
 from oracle import Text, exception_lines, outcome
-from support import StubSocket
+from support import PATIENCE, StubSocket, receive_all
 from twins import (
     HOSTILE_BYTES,
     HOSTILE_TEXT,
@@ -36,13 +39,14 @@ from twins import (
     TwinTests,
     in_use,
     noting,
+    noting_reference,
     short,
     short_bytes,
 )
 from wsgiref_fast import _impl
 from wsgiref_fast._streams import ConnectionWriter
 from wsgiref_fast.handlers import SimpleHandler
-from wsgiref_fast.simple_server import WSGIRequestHandler
+from wsgiref_fast.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 # A pure installation has no twins to compare: then there are no tests here to collect.
 __test__ = "compiled" in implementations()
@@ -718,6 +722,8 @@ COLLIDING: list[tuple[tuple[Any, Any], ...]] = [
     *((("CONTENT_TYPE", "a/b"), ("PATH_INFO", "/p")), (("wsgi.input", "w"),)),
 ]
 
+LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"
+
 #: The last one says that it is: nothing is parsed behind it.
 conversations = st.lists(plain_requests, max_size=3).map(lambda some: b"".join([*some, LAST]))
 plain_visits = st.builds(
@@ -739,7 +745,6 @@ odd_visits = st.builds(
 )
 odd_conversations = st.lists(odd_requests | plain_requests, max_size=3).map(b"".join)
 
-LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"
 SIMPLE = b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n"
 POSTED = b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
 UNDERSCORED = b"GET /u HTTP/1.1\r\nX_A: 1\r\nX-A: 2\r\nContent_Length: 3\r\n\r\n"
@@ -771,7 +776,7 @@ class StepTests(TwinTests):
     module = "run"
     plain = st.tuples(conversations, plain_visits)
     odd = st.tuples(odd_conversations, odd_visits)
-    examples = 60
+    examples = 40
     most = 9
     wrong: ClassVar[tuple[Kernel, ...]] = (
         *(sees_the_first_request_again, leaves_its_base_out, ends_after_one_request),
@@ -783,9 +788,8 @@ class StepTests(TwinTests):
 
     def handed_over(self, calls: Iterable[Call]) -> list[list[str]]:
         """Name the step alone: the others of a request have tests of their own."""
-        return [
-            [name for name in names if name == self.name] for names in super().handed_over(calls)
-        ]
+        paths = super().handed_over(calls)
+        return [[name for name in names if name == self.name] for names in paths]
 
 
 class TestParse(StepTests):
@@ -860,15 +864,15 @@ class TestCopyEnviron(StepTests):
 
         for implementation in ("pure", "compiled"):
             stub = Stub(whole(POSTED))
-            with in_use(implementation), redirect_stderr(io.StringIO()):  # type: ignore[arg-type]
-                WSGIRequestHandler(stub, ("127.0.0.1", 1), Server(app, dict(BASE)))  # type: ignore[arg-type]
+            with in_use(implementation), redirect_stderr(io.StringIO()):
+                WSGIRequestHandler(stub, ("127.0.0.1", 1), Server(app, dict(BASE)))
         assert found[:2] == found[2:]
         assert ("REQUEST_METHOD", "POST") in found[3]
 
     def test_a_handler_without_a_server_says_so(self) -> None:
         results = []
         for implementation in ("pure", "compiled"):
-            with in_use(implementation):  # type: ignore[arg-type]
+            with in_use(implementation):
                 handler: Any = WSGIRequestHandler.__new__(WSGIRequestHandler)
                 handler.raw_requestline = b"GET / HTTP/1.0\r\n"
                 handler.rfile = whole(b"\r\n")
@@ -899,10 +903,10 @@ class Stream:
     on_socket: bool = False
 
     def called(self, seen: list[Any], handler: Any, connection: Any) -> Callable[..., Any]:
-        changes = dict(self.changes)
-
         def before(place: int) -> None:
-            changes.get(place, nothing)(handler)
+            for at, change in self.changes:
+                if at == place:
+                    change(handler)
             seen.append((handler.bytes_sent, handler.status, connection.taken()))
 
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -1011,6 +1015,10 @@ def replaces_the_flush(handler: Any) -> None:
     handler._flush = lambda: handler.stdout.write(b"(flushed)")
 
 
+def flushes_by_closing(handler: Any) -> None:
+    handler._flush = handler.stdout.close
+
+
 def replaces_the_write(handler: Any) -> None:
     handler._write = lambda data: handler.stdout.write(data.upper())
 
@@ -1047,7 +1055,7 @@ def fails_before(handler: Any) -> None:
 CHANGES = [
     *(has_no_content, has_no_status, has_an_odd_status, says_it_is_a_head),
     *(says_no_headers_were_sent, replaces_the_flush, replaces_the_write, replaces_the_writer),
-    *(writes_to_memory, counts_what_is_written, counts_flushes, holds_back),
+    *(flushes_by_closing, writes_to_memory, counts_what_is_written, counts_flushes, holds_back),
     *(counts_otherwise, fails_before),
 ]
 #: After which a block is for the methods; flush and write stay replaced for further ones.
@@ -1114,7 +1122,7 @@ def never_breaks(stream: Stream) -> Any:
 class TestWrite(TwinTests):
     module = "run"
     name = "write"
-    examples = 60
+    examples = 40
     most = 9
     plain = st.tuples(plain_streams)
     odd = st.tuples(odd_streams)
@@ -1137,10 +1145,8 @@ class TestWrite(TwinTests):
 
     def handed_over(self, calls: Iterable[Call]) -> list[list[str]]:
         """Name the blocks after the first alone: that one goes with the head."""
-        return [
-            [name for name in names if name == self.name][1:]
-            for names in super().handed_over(calls)
-        ]
+        paths = super().handed_over(calls)
+        return [[name for name in names if name == self.name][1:] for names in paths]
 
     def hostile(self) -> Iterator[Call]:
         """Change each thing before each block, and break the connection at each."""
@@ -1156,3 +1162,413 @@ class TestWrite(TwinTests):
             yield (Stream(blocks=(text, text, b"a" + text), written=1),)
         for number in range(12):
             yield (Stream(headers=lengths(number)),)
+
+
+# -- The connections of a server -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client: what it sends before the server begins, then how it goes on."""
+
+    sends: bytes = b"GET / HTTP/1.0\r\n\r\n"
+    #: "stays", "half-closes", "closes" or "resets".
+    then: str = "stays"
+    #: What it sends when those before it have their answer.
+    later: bytes = b""
+
+    def connect(self, address: Any) -> socket.socket:
+        connection = socket.create_connection(address, PATIENCE)
+        connection.sendall(self.sends)
+        if self.then == "half-closes":
+            connection.shutdown(socket.SHUT_WR)
+        elif self.then == "resets":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self.then in ("resets", "closes"):
+            connection.close()
+        return connection
+
+    def finish(self, connection: socket.socket) -> Any:
+        """Tell what the server answers; for one that has gone, nothing."""
+        if self.then in ("resets", "closes"):
+            return None
+        with connection:
+            result = outcome(self._exchange, connection)
+        if result[0] == "raised":
+            return result[1]
+        return without_times(result[2].decode("iso-8859-1"))
+
+    def _exchange(self, connection: socket.socket) -> bytes:
+        if self.later:
+            connection.sendall(self.later)
+        return receive_all(connection)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server's application, and what it does to the server at its first request."""
+
+    app: App = App()
+    change: Callable[[Any, Any], Any] | None = None
+    handler_class: type[WSGIRequestHandler] = WSGIRequestHandler
+    server_class: type[WSGIServer] = WSGIServer
+    #: Whether the server ends by itself.
+    ends: bool = False
+
+    def called(self, seen: list[Any], server: Any) -> Callable[..., Any]:
+        turns = count()
+
+        def changing(environ: dict[str, Any], start_response: Any) -> Any:
+            environ["REMOTE_PORT"] = type(environ.pop("REMOTE_PORT", "")).__name__
+            if self.change is not None and next(turns) == 0:
+                self.change(server, start_response.__self__.request_handler)
+            return self.app.called(seen)({**environ, "SERVER_PORT": "0"}, start_response)
+
+        return changing
+
+
+def host_by(
+    implementation: Literal["pure", "compiled"], clients: tuple[Client, ...], site: Site
+) -> Any:
+    """Serve clients that all have come before the server begins; tell what each got.
+
+    The last one is an ordinary one: when it has its answer, each before it had its turn.
+    """
+    log, seen, ended = io.StringIO(), list[Any](), list[Any]()
+    with in_use(implementation), redirect_stderr(log), ExitStack() as stack:
+        # With classes of its own for each server, what is changed of them is only its own.
+        server_class = type("Server", (site.server_class,), {"notes": []})
+        handler_class = type("Handler", (site.handler_class,), {})
+        server = make_server("127.0.0.1", 0, hello, server_class, handler_class)
+        stack.callback(server.server_close)
+        server.set_app(site.called(seen, server))
+        everyone = [*clients, Client()]
+        connections = [client.connect(server.server_address) for client in everyone]
+        for connection in connections:
+            stack.callback(connection.close)
+        thread = threading.Thread(target=lambda: ended.append(how_it_ends(server)), daemon=True)
+        thread.start()
+        if site.ends:
+            thread.join(PATIENCE)
+            assert ended
+            server.server_close()
+        pairs = zip(everyone, connections, strict=True)
+        answers = [client.finish(connection) for client, connection in pairs]
+        if not site.ends:
+            server.shutdown()
+        thread.join(PATIENCE)
+        takes_from_another(server_class)
+    lines = sorted(exception_lines(without_times(log.getvalue())))
+    return answers, lines, sorted(map(repr, seen)), ended, without_ends(vars(server_class)["notes"])
+
+
+def without_ends(notes: list[Any]) -> list[str]:
+    """Leave out how often connections were closed: those that linger end at any time."""
+    ends = {"shutdown_request", "close_request"}
+    others = [str(note) for note in notes if note not in ends]
+    return sorted(others) + [name for name in sorted(ends) if name in notes]
+
+
+def how_it_ends(server: Any) -> Any:
+    """Serve; tell with which exception that ends."""
+    try:
+        return server.serve_forever()
+    except BaseException as error:
+        return type(error), str(error)
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"another application"]
+
+
+def host_purely(clients: tuple[Client, ...], site: Site) -> Any:
+    return host_by("pure", clients, site)
+
+
+def host_compiled(clients: tuple[Client, ...], site: Site) -> Any:
+    return host_by("compiled", clients, site)
+
+
+# What an application does to its server.
+
+
+def noted(server: Any, name: str) -> Callable[..., Any]:
+    """Replace a method by one that notes each call, and calls the original."""
+    original = getattr(server, name)
+
+    def replacement(*args: Any) -> Any:
+        server.notes.append(name)
+        return original(*args)
+
+    return replacement
+
+
+def replacing(name: str) -> Callable[[Any, Any], None]:
+    """Return a change that replaces a method of the server."""
+
+    def replaces(server: Any, _: Any) -> None:
+        setattr(server, name, noted(server, name))
+
+    return replaces
+
+
+def replacing_of_class(name: str) -> Callable[[Any, Any], None]:
+    """Return a change that replaces a method of the server's class."""
+
+    def replaces(server: Any, _: Any) -> None:
+        original = getattr(type(server), name)
+
+        def replacement(self: Any, *args: Any) -> Any:
+            self.notes.append(name)
+            return original(self, *args)
+
+        setattr(type(server), name, replacement)
+
+    return replaces
+
+
+def denies_the_next(server: Any, _: Any) -> None:
+    server.verify_request = lambda request, client_address: bool(server.notes.append("denied"))
+
+
+def sets_another_application(server: Any, _: Any) -> None:
+    server.set_app(hello)
+
+
+def sets_another_base(server: Any, _: Any) -> None:
+    server.base_environ = {**server.base_environ, "X": "1"}
+
+
+def adds_to_the_base(server: Any, _: Any) -> None:
+    server.base_environ["HTTP_HOST"] = "base"
+
+
+def sets_an_odd_base(server: Any, _: Any) -> None:
+    server.base_environ = Mapped(server.base_environ)
+
+
+def sets_another_handler_class(server: Any, _: Any) -> None:
+    server.RequestHandlerClass = type("Other", (WSGIRequestHandler,), {"server_version": "O/1"})
+
+
+def sets_a_handler_function(server: Any, _: Any) -> None:
+    server.RequestHandlerClass = lambda *args: WSGIRequestHandler(*args)
+
+
+def logs_otherwise(_: Any, handler: Any) -> None:
+    type(handler).log_message = lambda self, *args: self.server.notes.append(args)
+
+
+def takes_the_connection(server: Any, handler: Any) -> None:
+    server.notes.append(handler.connection.fileno() >= 0)
+    handler.wfile.write(b"HTTP/1.0 299 By hand\r\n\r\n")
+
+
+def closes_the_server(server: Any, _: Any) -> None:
+    server.server_close()
+
+
+def opens_another_in_its_place(server: Any, _: Any) -> None:
+    """Close the server, and listen for other connections by its number."""
+    number = server.fileno()
+    server.server_close()
+    other = socket.create_server(("127.0.0.1", 0))
+    server.notes.append(other.fileno() == number)
+    other.setblocking(False)
+    type(server).other = other, socket.create_connection(other.getsockname())
+
+
+def takes_from_another(server_class: Any) -> None:
+    """Note whether the other socket, where there is one, has its connection yet."""
+    if not hasattr(server_class, "other"):
+        return
+    listener, client = server_class.other
+    with listener, client:
+        result = outcome(listener.accept)
+        server_class.notes.append(result[0])
+        if result[0] == "returned":
+            result[2][0].close()
+
+
+def has_the_listener_wait(server: Any, _: Any) -> None:
+    server.socket.settimeout(None)
+
+
+def asks_it_to_end(server: Any, _: Any) -> None:
+    server._BaseServer__shutdown_request = True
+
+
+def asks_it_to_end_by_a_thread(server: Any, _: Any) -> None:
+    threading.Thread(target=server.shutdown, daemon=True).start()
+    while not server._BaseServer__shutdown_request:
+        server.notes.clear()
+
+
+def fails(_: Any, __: Any) -> None:
+    raise LookupError("of the application")
+
+
+def loses_the_connection(_: Any, __: Any) -> None:
+    raise ConnectionResetError("as if")
+
+
+def exits(_: Any, __: Any) -> None:
+    raise SystemExit(3)
+
+
+def exits_in_the_end(server: Any, _: Any) -> None:
+    shutdown_request = server.shutdown_request
+
+    def replacement(request: Any) -> None:
+        del server.shutdown_request
+        shutdown_request(request)
+        raise SystemExit(3)
+
+    server.shutdown_request = replacement
+
+
+def interrupts(_: Any, __: Any) -> None:
+    raise KeyboardInterrupt
+
+
+HOOKS = [
+    *("get_request", "verify_request", "process_request", "finish_request", "shutdown_request"),
+    *("close_request", "handle_error"),
+]
+SERVER_CHANGES = [
+    *(change(name) for name in HOOKS for change in (replacing, replacing_of_class)),
+    *(denies_the_next, sets_another_application, sets_another_base, adds_to_the_base),
+    *(sets_an_odd_base, sets_another_handler_class, sets_a_handler_function, logs_otherwise),
+    *(takes_the_connection, closes_the_server, fails, loses_the_connection),
+    *(opens_another_in_its_place, has_the_listener_wait),
+    *(exits, interrupts),
+]
+ENDING_CHANGES = [asks_it_to_end, asks_it_to_end_by_a_thread, exits_in_the_end]
+#: With which the second connection is no longer for the compiled loop.
+NO_LONGER_PLAIN = [
+    *(change(name) for name in HOOKS[:6] for change in (replacing, replacing_of_class)),
+    *(denies_the_next, sets_an_odd_base, sets_a_handler_function),
+]
+
+
+class Persistent(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+
+class Patient(WSGIRequestHandler):
+    timeout = 7
+
+
+class Choosy(WSGIServer):
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return False
+
+
+class Asked(WSGIServer):
+    def get_app(self) -> Any:
+        notes: list[Any] = type(self).__dict__["notes"]
+        notes.append("asked")
+        return super().get_app()
+
+
+GET = Client()
+POST = Client(SAMPLE)
+SILENT = Client(b"", later=b"GET /late HTTP/1.0\r\n\r\n")
+SPLIT = Client(b"GET /split HT", later=b"TP/1.0\r\nHost: h\r\n\r\n")
+ODD_CLIENTS = [
+    *(GET, SILENT, SPLIT, Client(b"", "half-closes"), Client(b"", "closes")),
+    *(Client(b"GET / HT", "half-closes"), Client(b"\r\n", "half-closes"), Client(b"", "resets")),
+    *(Client(then="half-closes"), Client(then="closes"), Client(b"GET /", "closes")),
+    *(
+        Client(b"GET /\r\n", "half-closes"),
+        Client(b"GET / HTTP/2.0\r\n\r\n"),
+        Client(b"\0\r\n\r\n"),
+    ),
+    *(Client(CHUNKED), Client(EXPECTING), Client(BARE), Client(LONG), Client(LONG + SIMPLE)),
+    *(Client(SIMPLE + SIMPLE), Client(POSTED[:-2], later=b"dy"), Client(POSTED[:-1], "closes")),
+    Client(b"POST / HTTP/1.0\r\nContent-Length: 99999\r\n\r\nshort", "half-closes"),
+]
+plain_clients = st.lists(plain_requests.map(Client), max_size=4).map(tuple)
+odd_clients = st.lists(
+    st.sampled_from(ODD_CLIENTS) | odd_requests.map(lambda data: Client(data, "half-closes")),
+    max_size=4,
+).map(tuple)
+
+
+def hosts_without_a_log(clients: tuple[Client, ...], site: Site) -> Any:
+    answers, _, *rest = host_purely(clients, site)
+    return answers, [], *rest
+
+
+def hosts_the_last_alone(clients: tuple[Client, ...], site: Site) -> Any:
+    answers, *rest = host_purely(clients[-1:], site)
+    return [None] * (len(clients) - 1) + answers, *rest
+
+
+def hosts_without_changes(clients: tuple[Client, ...], site: Site) -> Any:
+    return host_purely(clients, replace(site, change=None, ends=False))
+
+
+def hosts_in_lower_case(clients: tuple[Client, ...], site: Site) -> Any:
+    changed = [replace(client, sends=client.sends.replace(b"GET", b"get")) for client in clients]
+    return host_purely(tuple(changed), site)
+
+
+class TestAccept(TwinTests):
+    module = "run"
+    name = "accept"
+    examples = 30
+    most = 99
+    plain = st.tuples(plain_clients, st.builds(Site, app=plain_apps))
+    odd = st.tuples(
+        odd_clients,
+        st.builds(Site, app=odd_apps, change=st.sampled_from([None, *SERVER_CHANGES])),
+    )
+    odd_calls = (
+        *(((GET, GET, POST), Site(change=change)) for change in NO_LONGER_PLAIN),
+        *(
+            ((Client(data, "half-closes"),), Site())
+            for data in (b"GET /\r\n", BARE, CHUNKED, b"\0")
+        ),
+        *(((GET,), Site(handler_class=handler)) for handler in (Persistent, Patient)),
+        ((GET,), Site(server_class=Choosy)),
+        ((GET, SILENT), Site(server_class=Choosy)),
+    )
+    wrong = (
+        *(hosts_without_a_log, hosts_the_last_alone, hosts_without_changes),
+        hosts_in_lower_case,
+    )
+
+    def twins(self) -> tuple[Kernel, Kernel]:
+        return host_purely, host_compiled
+
+    def handed_over(self, calls: Iterable[Call]) -> list[list[str]]:
+        """Count the connections too whose request went through the methods."""
+        found = []
+        patching = pytest.MonkeyPatch.context()
+        with noting_reference("run") as names, in_use("compiled"), patching as patch:
+            parse_line = noting(names, "accept", _impl.parse_request_line)
+            patch.setattr(_impl, "parse_request_line", parse_line)
+            for call in calls:
+                names.clear()
+                host_compiled(*call)
+                found.append([name for name in names if name == "accept"])
+        return found
+
+    def hostile(self) -> Iterator[Call]:
+        """Have clients of each kind, several at once, with each change and short string."""
+        for change in SERVER_CHANGES:
+            yield (GET, POST, SILENT), Site(change=change)
+            yield (SPLIT, GET), Site(change=change)
+        for change in ENDING_CHANGES:
+            for clients in ((GET, POST), (POST, SILENT, GET)):
+                yield clients, Site(change=change, ends=True)
+            yield clients[1:], Site(server_class=Asked)
+        for client in ODD_CLIENTS:
+            for read in (None, -1):
+                yield (GET, client, POST), Site(App(read=read))
+        yield tuple(ODD_CLIENTS), Site()
+        for text in short_bytes(1):
+            some = [Client(request, "half-closes") for request in hostile_requests(text)]
+            yield tuple(some), Site()

@@ -146,7 +146,8 @@ def write(handler: Any, data: bytes) -> bool:
     if (
         type(stdout) is not ConnectionWriter
         or stdout.holds
-        or (flush is not None and flush != stdout.flush)
+        or getattr(flush, "__func__", None) is not ConnectionWriter.flush
+        or flush.__self__ is not stdout
     ):
         return _reference.write(handler, data)
     state["bytes_sent"] = handler.bytes_sent + PyBytes_GET_SIZE(data)
