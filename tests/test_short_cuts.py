@@ -373,7 +373,7 @@ def test_several_threads_may_serve_stubs_at_once() -> None:
             path = f"/{number}/{turn}"
             stub = StubSocket(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             server: Any = Server()
-            Silent(stub, ("127.0.0.1", 1), server)  # type: ignore[arg-type]
+            Silent(stub, ("127.0.0.1", 1), server)
             response = b"".join(stub.sent)
             if f"X-Path: {path}\r\n".encode() not in response or not response.endswith(
                 path.encode()
