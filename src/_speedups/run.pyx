@@ -437,7 +437,7 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
     cdef dict state = attributes_of(request_handler) if plan.can_tell_environ else None
     cdef dict environ, base_environ
     cdef tuple head, words
-    cdef Py_ssize_t start
+    cdef bint collides = True
     if (
         state is None
         or type(state.get("_head")) is not tuple
@@ -454,27 +454,50 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
         return _reference.copy_environ(request_handler)
     head = state["_head"]
     words = head[0]
-    environ = base_environ.copy()
+    environ = new_request_environ(base_environ, plan, &collides)
     environ["SERVER_PROTOCOL"] = state.get("request_version", words[3])
-    environ["SERVER_SOFTWARE"] = plan.server_version
     environ["REQUEST_METHOD"] = state.get("command", words[1])
     split_target(environ, state.get("path", words[2]))
     environ["REMOTE_ADDR"] = (<tuple>state["client_address"])[0]
-    environ["CONTENT_TYPE"] = "text/plain"
-    start = head[3]
-    if not add_fields(environ, base_environ, head[1], start, head[4]):
+    if not add_fields(environ, base_environ, collides, head[1], head[3], head[4]):
         return _reference.copy_environ(request_handler)
     return environ
 
 
+cdef dict new_request_environ(dict base_environ, Plan plan, bint *collides):
+    """Return what `get_environ` has whatever the request: a copy of the last one, if it may be."""
+    cdef Template last = plan.template
+    if (
+        last is None
+        or last.base_environ is not base_environ
+        or last.base_version == 0
+        or last.base_version != dict_version(base_environ)
+    ):
+        last = Template.__new__(Template)
+        last.base_environ = base_environ
+        last.base_version = dict_version(base_environ)
+        last.environ = base_environ.copy()
+        last.environ["SERVER_PROTOCOL"] = HTTP_1_1
+        last.environ["SERVER_SOFTWARE"] = plan.server_version
+        last.environ["REQUEST_METHOD"] = GET
+        last.environ["PATH_INFO"] = last.environ["QUERY_STRING"] = ""
+        last.environ["REMOTE_ADDR"] = ""
+        last.environ["CONTENT_TYPE"] = "text/plain"
+        last.collides = not common_names.isdisjoint(base_environ)
+        if last.base_version != 0:
+            plan.template = last
+    collides[0] = last.collides
+    return last.environ.copy()
+
+
 cdef bint add_fields(
-    dict environ, dict base_environ, bytes data, Py_ssize_t start, Py_ssize_t end
+    dict environ, dict base_environ, bint collides, bytes data, Py_ssize_t start, Py_ssize_t end
 ) except -1:
     """Put a section's fields into an environ; false where they are not plain there."""
     cdef Seen seen
     return fill(
-        &table, &seen, environ, base_environ, not common_names.isdisjoint(base_environ), taken,
-        PyBytes_AS_STRING(data) + start, end - start, max_line, max_lines,
+        &table, &seen, environ, base_environ, collides, taken, PyBytes_AS_STRING(data) + start,
+        end - start, max_line, max_lines,
     ) >= 0
 
 
