@@ -751,7 +751,7 @@ UNDERSCORED = b"GET /u HTTP/1.1\r\nX_A: 1\r\nX-A: 2\r\nContent_Length: 3\r\n\r\n
 CHUNKED = b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
 EXPECTING = b"POST /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab"
 BARE = b"GET /l HTTP/1.1\nHost: h\n\n"
-LONG = b"GET /long HTTP/1.1\r\n" + b"X-A: %s\r\n" % (b"a" * 9000) + b"\r\n"
+LONG = b"GET /long HTTP/1.1\r\n" + b"X-A: %s\r\n" % (b"a" * 40000) * 2 + b"\r\n"
 KINDS = [SIMPLE, POSTED, UNDERSCORED, CHUNKED, EXPECTING, BARE, LONG]
 
 

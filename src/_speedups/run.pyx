@@ -477,13 +477,14 @@ cdef dict new_request_environ(dict base_environ, Plan plan, bint *collides):
         last.base_environ = base_environ
         last.base_version = dict_version(base_environ)
         last.environ = base_environ.copy()
+        # Of the copy: another thread may be changing the other.
+        last.collides = not common_names.isdisjoint(last.environ)
         last.environ["SERVER_PROTOCOL"] = HTTP_1_1
         last.environ["SERVER_SOFTWARE"] = plan.server_version
         last.environ["REQUEST_METHOD"] = GET
         last.environ["PATH_INFO"] = last.environ["QUERY_STRING"] = ""
         last.environ["REMOTE_ADDR"] = ""
         last.environ["CONTENT_TYPE"] = "text/plain"
-        last.collides = not common_names.isdisjoint(base_environ)
         if last.base_version != 0:
             plan.template = last
     collides[0] = last.collides
@@ -786,6 +787,8 @@ cdef dict new_environ(server, dict base_environ, Plan plan, Plan handler_plan, b
         last.plan = plan
         last.is_multithreaded = is_multithreaded
         last.environ = environ = handler_plan.os_environ.copy()
+        # A copy: another thread may be changing the server's.
+        base_environ = base_environ.copy()
         PyDict_Update(environ, base_environ)
         environ["SERVER_PROTOCOL"] = HTTP_1_1
         environ["SERVER_SOFTWARE"] = plan.server_version
