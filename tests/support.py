@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from wsgiref_fast.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -105,3 +109,16 @@ def hello_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> li
     """Answer with a fixed page."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"Hello, world!"]
+
+
+def run_isolated(script: Path, implementation: str, *arguments: str) -> tuple[int, list[str]]:
+    """Run a script on one implementation in a process of its own; return status and lines."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "faulthandler", str(script), *arguments],
+        env={**os.environ, "WSGIREF_FAST_IMPL": implementation},
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()

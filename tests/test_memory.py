@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
-from support import PATIENCE
+from support import run_isolated
 
 #: Why the tests of this module are left out here, if they are.
 LEFT_OUT = "" if hasattr(sys, "getallocatedblocks") else "the interpreter counts no allocations"
@@ -25,27 +23,14 @@ if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
 COUNT = 120
 
 
-def run(implementation: str, *arguments: str) -> tuple[int, list[str]]:
-    """Run the script on one implementation; return its status and the lines it prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), *arguments],
-        env={**os.environ, "WSGIREF_FAST_IMPL": implementation},
-        capture_output=True,
-        text=True,
-        timeout=5 * PATIENCE,
-    )
-    assert done.stderr == ""
-    return done.returncode, done.stdout.splitlines()
-
-
 def test_no_kind_of_request_leaves_anything_behind(implementation: str) -> None:
-    status, lines = run(implementation, str(COUNT))
+    status, lines = run_isolated(SCRIPT, implementation, str(COUNT))
     assert (status, lines[:-1]) == (0, [])
     assert lines[-1].endswith(f" kinds, 0 growing, {COUNT} requests each")
 
 
 def test_what_leaks_is_found(implementation: str) -> None:
-    status, lines = run(implementation, "--leaks", str(COUNT))
+    status, lines = run_isolated(SCRIPT, implementation, "--leaks", str(COUNT))
     grown = {name: measures for name, *measures in (line.split("\t") for line in lines)}
     assert status == 1
     for leak in LEAKS:

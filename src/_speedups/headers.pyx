@@ -17,6 +17,7 @@ from text cimport (
     count_controls,
     is_latin1,
     is_pair,
+    is_plain,
     passes,
     put_line,
     same_name,
@@ -188,7 +189,7 @@ cdef bint are_plain(list headers) except -1:
 cdef bint are_plain_locked(list headers) noexcept:
     cdef Py_ssize_t i
     for i in range(PyList_GET_SIZE(headers)):
-        if not is_plain(<object>PyList_GET_ITEM(headers, i)):
+        if not is_plain(<object>PyList_GET_ITEM(headers, i), name_refuses, value_refuses):
             return False
     return True
 
@@ -221,7 +222,7 @@ cdef bytes serialize(PyObject **fields, Py_ssize_t count):
     # Where the ends of the lines are its only control characters, no field has one.
     if count_controls(<const unsigned char *>PyBytes_AS_STRING(block), size) != 2 * count + 2:
         for i in range(count):
-            if not is_plain(<object>fields[i]):
+            if not is_plain(<object>fields[i], name_refuses, value_refuses):
                 return None
     return block
 
@@ -323,12 +324,3 @@ cdef bint keep_others(list kept, list headers, name) except -1:
         if not same_name(name, <object>PyTuple_GET_ITEM(field, 0)):
             kept.append(field)
     return True
-
-
-cdef inline bint is_plain(object field) noexcept:
-    """Tell whether a header is an exact pair of strings that can be sent as they are."""
-    return (
-        is_pair(field)
-        and passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
-        and passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
-    )

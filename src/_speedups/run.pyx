@@ -42,6 +42,7 @@ from text cimport (
     count_controls,
     is_latin1,
     is_pair,
+    is_plain,
     passes,
     same_name,
 )
@@ -965,14 +966,8 @@ cdef bint are_plain(list headers) except -1:
 
 cdef bint are_plain_locked(list headers) noexcept:
     cdef Py_ssize_t i
-    cdef object field
     for i in range(PyList_GET_SIZE(headers)):
-        field = <object>PyList_GET_ITEM(headers, i)
-        if (
-            not is_pair(field)
-            or not passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
-            or not passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
-        ):
+        if not is_plain(<object>PyList_GET_ITEM(headers, i), name_refuses, value_refuses):
             return False
     return True
 
@@ -1175,14 +1170,14 @@ cdef int make_handler_plan(Plan plan, cls) except -1:
         *(http_version, software, os_environ, wrapper, headers_class, is_origin, version),
         *(run_once, is_server),
     ) = settings
-    is_plain = (
+    is_usual = (
         type(http_version) is str
         and (software is None or type(software) is str)
         and type(os_environ) is dict
         and (wrapper is None or isinstance(wrapper, type))
         and _hooks.is_own(cls, HANDLER_STATE)
     )
-    if not is_plain:
+    if not is_usual:
         return 0
     plan.http_version, plan.software = http_version, software
     plan.os_environ, plan.wrapper = os_environ, wrapper
@@ -1209,16 +1204,16 @@ cdef int make_serving_plan(Plan plan, cls) except -1:
         *(wbufsize, is_without_delay),
     ) = [_hooks.find(cls, name) for name in SERVING_SETTINGS]
     plan.can_log = LOGS_PLAINLY and _hooks.is_own(cls, LOG) and _hooks.is_own(cls, SERVING_STATE)
-    is_plain = (
+    is_usual = (
         _hooks.is_own(cls, SERVING_STATE)
         and type(protocol_version) is str
         and message_class is HTTPMessage
         and underscores is False
     )
-    plan.may_keep = is_plain and protocol_version >= "HTTP/1.1"
-    plan.can_parse = is_plain and _hooks.is_own(cls, PARSE)
+    plan.may_keep = is_usual and protocol_version >= "HTTP/1.1"
+    plan.can_parse = is_usual and _hooks.is_own(cls, PARSE)
     plan.can_tell_environ = (
-        is_plain and type(server_version) is str and _hooks.is_own(cls, TELL_ENVIRON[:2])
+        is_usual and type(server_version) is str and _hooks.is_own(cls, TELL_ENVIRON[:2])
     )
     plan.can_serve = (
         plan.can_parse

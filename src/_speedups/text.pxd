@@ -57,6 +57,17 @@ cdef inline bint passes(object text, const unsigned char *refuses) noexcept:
     return True
 
 
+cdef inline bint is_plain(
+    object field, const unsigned char *name_refuses, const unsigned char *value_refuses
+) noexcept:
+    """Tell whether a header is an exact pair of strings that can be sent as they are."""
+    return (
+        is_pair(field)
+        and passes(<object>PyTuple_GET_ITEM(field, 0), name_refuses)
+        and passes(<object>PyTuple_GET_ITEM(field, 1), value_refuses)
+    )
+
+
 cdef inline char *put(char *end, object text) noexcept:
     """Copy a Latin-1 string and return where the next byte goes."""
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
