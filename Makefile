@@ -6,7 +6,7 @@ PORT ?= 8000
 BIN = $(VENV)/bin
 # Works where python3 comes without ensurepip, as on Debian: the outer pip installs.
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
-SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.pxd')
+SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.px[di]')
 
 .PHONY: run test test-integration lint bench dist clean
 
@@ -25,7 +25,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups src/_speedups/run/*.pxi
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench $(PYTEST_ARGS)

@@ -22,6 +22,7 @@ SOURCES = Path(__file__).parent.parent / "src" / "_speedups"
 #: From the lowest up. A module may import what stands in a line above its own.
 LAYERS = [
     {"types", "_grammar", "_hooks", "_streams"},
+    {"_short_cuts"},
     {"_pure"},
     {"_speedups"},
     {"_impl"},

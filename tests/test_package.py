@@ -218,7 +218,7 @@ def test_the_source_archive_has_all_that_a_build_and_a_test_run_need(
         expected = {
             path.relative_to(tree).as_posix()
             for path in (tree / folder).rglob("*.*")
-            if path.suffix in {".py", ".pyx", ".pxd", ".typed"}
+            if path.suffix in {".py", ".pyx", ".pxd", ".pxi", ".typed"}
         }
         assert expected <= names
     assert {"tests/conftest.py", *files_below(tree, ".ci")} <= names
