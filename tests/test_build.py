@@ -147,7 +147,9 @@ def test_a_build_compiles_the_kernels(compiled: Path) -> None:
 def test_a_compiled_wheel_has_no_sources_of_the_kernels(compiled: Path) -> None:
     (information,) = compiled.glob("*.dist-info")
     assert sorted(path.name for path in compiled.iterdir()) == ["wsgiref_fast", information.name]
-    assert not [path for path in compiled.rglob("*.*") if path.suffix in {".pyx", ".pxd", ".pxi", ".c"}]
+    assert not [
+        path for path in compiled.rglob("*.*") if path.suffix in {".pyx", ".pxd", ".pxi", ".c"}
+    ]
 
 
 @needs_compiler

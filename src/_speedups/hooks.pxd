@@ -4,6 +4,10 @@ from cpython.object cimport PyObject
 
 cdef extern from *:
     """
+    #if PY_VERSION_HEX < 0x030C0000
+    #include <structmember.h>
+    #endif
+
     /* Changes with each change of a type or of one of its bases; 0: not in use now. */
     static inline unsigned int type_version(PyObject *type) {
         return ((PyTypeObject *)type)->tp_version_tag;
@@ -60,6 +64,18 @@ cdef extern from *:
     #endif
     }
 
+    /* Where instances of a type have a slot (a descriptor of the type tells); -1: it is none. */
+    static inline Py_ssize_t slot_offset(PyObject *descriptor) {
+        return Py_IS_TYPE(descriptor, &PyMemberDescr_Type)
+            ? ((PyMemberDescrObject *)descriptor)->d_member->offset : -1;
+    }
+
+    /* Fill the empty slot of an instance that nobody else has yet. */
+    static inline void fill_slot(PyObject *instance, Py_ssize_t offset, PyObject *value) {
+        Py_INCREF(value);
+        *(PyObject **)((char *)instance + offset) = value;
+    }
+
     /* An instance whose constructor does not run. */
     static PyObject *no_arguments;
     static inline PyObject *new_instance(PyObject *type) {
@@ -71,8 +87,11 @@ cdef extern from *:
     unsigned long long dict_version(dict)
     bint is_held(object)
     object new_instance(object type)
+    Py_ssize_t slot_offset(object descriptor)
+    void fill_slot(object instance, Py_ssize_t offset, object value)
     PyObject *call_application(object, object, object)
     object take_error()
+    object PyMethod_New(object function, object instance)
     dict PyObject_GenericGetDict(object, void *)
     Py_ssize_t PyDict_GET_SIZE(dict)
     int PyDict_Next(dict, Py_ssize_t *, PyObject **, PyObject **)

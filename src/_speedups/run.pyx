@@ -8,6 +8,7 @@ done step by step, in the methods of `handlers` and `simple_server`.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Update
+from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -25,17 +26,24 @@ from descriptors cimport (
 from hooks cimport (
     PyDict_GET_SIZE,
     PyDict_Next,
+    PyMethod_New,
     attributes_of,
     call_application,
     dict_version,
+    fill_slot,
     is_held,
     new_instance,
+    slot_offset,
     take_error,
     type_version,
 )
 from libc.string cimport memchr, memcmp
+from serialize cimport serialize
 from target cimport split_target
 from text cimport (
+    PyUnicode_1BYTE_KIND,
+    PyUnicode_CheckExact,
+    PyUnicode_FromKindAndData,
     PyUnicode_GET_LENGTH,
     PyUnicode_IS_ASCII,
     bytes_of,
@@ -162,11 +170,7 @@ def finish(handler: Any) -> bool:
     """Send a response of one block and close, as `handlers.BaseHandler.finish_response` does."""
     cdef Plan plan = plan_for(type(handler))
     cdef dict state = attributes_of(handler) if plan.can_finish else None
-    if (
-        state is None
-        or not may_finish(handler, state, plan)
-        or not send_and_close(handler, state, plan, state.get("result"))
-    ):
+    if state is None or not answer(handler, state, plan, None, NO_PLAN, 0):
         return _reference.finish(handler)
     return True
 
@@ -272,16 +276,17 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
 # The whole of a connection, and the loop.
 
 
-def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
-    """Serve the request of a connection that is not kept, as its handler's constructor does."""
-    cdef Plan plan = plan_for(type(request_handler))
+def construct(self: Any, request: Any, client_address: Any, server: Any) -> None:
+    """Serve a connection, as `socketserver.BaseRequestHandler.__init__` does."""
+    cdef Plan plan = plan_for(type(self))
     cdef Plan handler_plan
     cdef dict state
     cdef bint is_socket = type(request) is Socket
+    cdef unsigned long long version = 0
     if not plan.can_serve:
-        return _reference.serve(request_handler, request, client_address, server)
+        return _reference.construct(self, request, client_address, server)
     handler_plan = plan_for(server_namespace["ServerHandler"])
-    state = attributes_of(request_handler)
+    state = attributes_of(self)
     if (
         not handler_plan.can_be_skipped
         or (PyDict_GET_SIZE(state) and has_any(state, PRESET))
@@ -291,18 +296,17 @@ def serve(request_handler: Any, request: Any, client_address: Any, server: Any) 
         or not <tuple>client_address
         or (is_socket and request.timeout is not None)
     ):
-        return _reference.serve(request_handler, request, client_address, server)
+        return _reference.construct(self, request, client_address, server)
     state["request"] = request
     state["client_address"] = client_address
     state["server"] = server
     try:
         if is_socket:
-            serve_socket(request_handler, state, plan, handler_plan)
+            version = serve_socket(self, state, plan, handler_plan)
         else:
-            serve_file(request_handler, state, plan, handler_plan)
+            version = serve_file(self, state, plan, handler_plan)
     finally:
-        finish_connection(request_handler, state)
-    return True
+        finish_connection(self, state, plan, version)
 
 
 def accept(server: Any) -> bool:

@@ -5,6 +5,7 @@ cdef extern from "Python.h":
     bint PyUnicode_CheckExact(object)
     int PyUnicode_KIND(object)
     int PyUnicode_1BYTE_KIND
+    str PyUnicode_FromKindAndData(int kind, const void *data, Py_ssize_t size)
     bint PyUnicode_IS_ASCII(object)
     void *PyUnicode_DATA(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)

@@ -119,6 +119,9 @@ def allowed_by_handler(cls: type, headers_class: type) -> dict[str, Any]:
         "wrapper": wrapper,
         "version": found["wsgi_version"],
         "run_once": found["wsgi_run_once"],
+        "start_response": (
+            _hooks.find(cls, "start_response") if _hooks.is_own(cls, ("start_response",)) else None
+        ),
     }
 
 
@@ -169,6 +172,7 @@ def allowed_by_server(cls: type, threading: type, forking: Any) -> dict[str, Any
     return {
         "can_accept": _hooks.is_own(cls, _ACCEPT + _ACCEPT_STATE),
         "can_tell_app": _hooks.is_own(cls, ("get_app",)),
+        "has_plain_state": _hooks.is_own(cls, ("application", "base_environ")),
         "has_threads": issubclass(cls, threading),
         "has_processes": issubclass(cls, forking),
     }
@@ -177,7 +181,7 @@ def allowed_by_server(cls: type, threading: type, forking: Any) -> dict[str, Any
 def has_plain_attributes(cls: type) -> bool:
     """Tell whether a type's instances keep and find attributes as objects do."""
     return (
-        cls.__getattribute__ is object.__getattribute__
+        cls.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
         and cls.__setattr__ is object.__setattr__  # type: ignore[comparison-overlap]
         and cls.__delattr__ is object.__delattr__  # type: ignore[comparison-overlap]
     )

@@ -26,7 +26,7 @@ cdef bint serves_plainly(server, dict state) except -1:
         and plan_for(handler_class).can_be_skipped
         and plan_for(server_namespace["ServerHandler"]).can_be_skipped
         and names_are_own()
-        and type(server.base_environ) is dict
+        and type(attribute_of(server, plan_for(type(server)), "base_environ")) is dict
     )
 
 
@@ -36,6 +36,8 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
     cdef bytes data
     cdef dict state
     cdef char[RECEIVED_AT_MOST] buffer
+    cdef Plan plan
+    cdef unsigned long long version = 0
     cdef Py_ssize_t size = receive_at_once(descriptor, buffer, RECEIVED_AT_MOST)
     if size < 0 and not would_wait():
         try:
@@ -55,17 +57,14 @@ cdef int serve_descriptor(server, dict server_attributes, int descriptor, client
     state["_descriptor"] = descriptor
     state["client_address"] = client_address
     state["server"] = server
+    plan = plan_for(type(request_handler))
     try:
         try:
-            serve_received(
-                request_handler,
-                state,
-                plan_for(type(request_handler)),
-                plan_for(server_namespace["ServerHandler"]),
-                data,
+            version = serve_received(
+                request_handler, state, plan, plan_for(server_namespace["ServerHandler"]), data
             )
         finally:
-            finish_connection(request_handler, state)
+            finish_connection(request_handler, state, plan, version)
     except Exception:
         server.handle_error(request_handler.request, client_address)
         server._end(request_handler.request, client_address, False)
@@ -87,18 +86,19 @@ cdef object make_socket(int descriptor):
     return Socket(AF_INET, SOCK_STREAM, 0, descriptor)
 
 
-cdef int serve_socket(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
+cdef unsigned long long serve_socket(
+    request_handler, dict state, Plan plan, Plan handler_plan
+) except? 1:
     """Serve what one call brings."""
     request_handler._hasten()
-    serve_received(
+    return serve_received(
         request_handler, state, plan, handler_plan, state["request"].recv(RECEIVED_AT_MOST)
     )
-    return 0
 
 
-cdef int serve_received(
+cdef unsigned long long serve_received(
     request_handler, dict state, Plan plan, Plan handler_plan, bytes data
-) except -1:
+) except? 1:
     """Serve what has been received; put back what is not a plain request."""
     cdef Py_ssize_t after, length
     cdef dict environ = environ_of_head(state, plan, handler_plan, data, 0, &after, &length)
@@ -112,11 +112,12 @@ cdef int serve_received(
     late._received = data[after:]
     late._file = None
     state["_connection_file"] = late
-    run_application(request_handler, state, handler_plan, environ, late, length)
-    return 0
+    return run_application(request_handler, state, plan, handler_plan, environ, late, length)
 
 
-cdef int serve_file(request_handler, dict state, Plan plan, Plan handler_plan) except -1:
+cdef unsigned long long serve_file(
+    request_handler, dict state, Plan plan, Plan handler_plan
+) except? 1:
     """Serve what is in a file in memory, which stands for a connection."""
     cdef Py_ssize_t after, length
     cdef dict environ = None
@@ -134,27 +135,33 @@ cdef int serve_file(request_handler, dict state, Plan plan, Plan handler_plan) e
     if environ is None:
         state["rfile"] = rfile
         request_handler.handle()
-    else:
-        run_application(request_handler, state, handler_plan, environ, rfile, length)
-    return 0
+        return 0
+    return run_application(request_handler, state, plan, handler_plan, environ, rfile, length)
 
 
-cdef int run_application(
-    request_handler, dict serving, Plan plan, dict environ, rfile, Py_ssize_t length
-) except -1:
-    """Run the server's application for a request whose head was taken."""
-    cdef object server = serving["server"], body, handler, application, result
+cdef unsigned long long run_application(
+    request_handler, dict serving, Plan request_plan, Plan plan, dict environ, rfile,
+    Py_ssize_t length,
+) except? 1:
+    """Run the server's application for a request whose head was taken.
+
+    Returns the version of the request handler's attributes before the application's call.
+    """
+    cdef object server = serving["server"], body, handler, application, result, stderr
     cdef dict state
     cdef Plan server_plan
     cdef PyObject *outcome
+    cdef unsigned long long serving_version
     body = new_body(rfile, length)
     serving["rfile"] = body
     serving["_body"] = body
     serving["_connection_file"] = rfile
-    handler = new_instance(server_namespace["ServerHandler"])
+    serving_version = dict_version(serving)
+    handler = new_instance(plan.cls)
     # What is not set here is made when somebody asks for it: `stdin`, `stdout`, `base_env`.
     state = attributes_of(handler)
-    state["stderr"] = sys_namespace["stderr"]
+    stderr = sys_namespace["stderr"]
+    state["stderr"] = stderr
     server_plan = plan_for(type(server))
     state["wsgi_multithread"] = environ["wsgi.multithread"]
     state["wsgi_multiprocess"] = environ["wsgi.multiprocess"]
@@ -164,42 +171,60 @@ cdef int run_application(
     if method is not GET and method == "HEAD":
         state["_request_method"] = "HEAD"
     environ["wsgi.input"] = body
-    environ["wsgi.errors"] = state["stderr"]
+    environ["wsgi.errors"] = stderr
     if server_plan.can_tell_app and "get_app" not in attributes_of(server):
-        application = server.application
+        application = attribute_of(server, server_plan, "application")
     else:
         application = server.get_app()
-    outcome = call_application(application, environ, handler.start_response)
+    if plan.start_response is not None and plan.tag == type_version(type(handler)):
+        start_response = PyMethod_New(plan.start_response, handler)
+    else:
+        start_response = handler.start_response
+    outcome = call_application(application, environ, start_response)
+    start_response = None  # it holds the handler
     if outcome is NULL:
         handler._go_on(take_error())
-        return 0
+        return serving_version
     result = <object>outcome
     Py_DECREF(result)
     try:
-        is_sent = may_finish(handler, state, plan) and send_and_close(handler, state, plan, result)
+        is_sent = answer(handler, state, plan, result, request_plan, serving_version)
     except BaseException as error:
         state["result"] = result
         handler._go_on(error)
-        return 0
+        return serving_version
     if not is_sent:
         state["result"] = result
         handler._go_on()
-    return 0
+    return serving_version
 
 
-cdef int finish_connection(request_handler, dict state) except -1:
-    """Close the files of a connection, as ``finish()`` does."""
+cdef int finish_connection(
+    request_handler, dict state, Plan plan, unsigned long long version
+) except -1:
+    """Close the files of a connection, as ``finish()`` does.
+
+    `version` is that of the attributes as `run_application` set them, or 0.
+    """
     cdef object body = state.get("_body"), file
     if (
-        "wfile" in state
-        or "finish" in state
-        or state.get("_lingers")
-        or (body is not None and (type(body) is not BodyReader or body.left))
-        or not plan_for(type(request_handler)).can_serve
+        (
+            (version == 0 or version != dict_version(state))
+            and (
+                "wfile" in state
+                or "finish" in state
+                or state.get("_lingers")
+                or (body is not None and type(body) is not BodyReader)
+            )
+        )
+        or (body is not None and body.left)
+        or not plan_again(plan, type(request_handler)).can_serve
     ):
         request_handler.finish()
         return 0
-    file = state.get("_connection_file", state.get("rfile"))
+    file = state.get("_connection_file")
+    if file is None:
+        file = state.get("rfile")
     if file is not None:
         file.close()
     return 0

@@ -11,12 +11,13 @@ cdef class Template:
     cdef bint is_multithreaded, collides
 
 
-cdef dict new_environ(server, dict base_environ, Plan plan, Plan handler_plan, bint *collides):
+cdef dict new_environ(
+    server, Plan server_plan, dict base_environ, Plan plan, Plan handler_plan, bint *collides
+):
     """Return what a plain request's environ has whatever the request.
 
     A copy of the last one, where nothing that it was made of has changed.
     """
-    cdef Plan server_plan = plan_for(type(server))
     cdef bint is_multithreaded = is_threaded(server, server_plan)
     cdef Template last = handler_plan.template
     cdef dict environ
@@ -114,6 +115,8 @@ cdef dict environ_of_head(
     cdef Py_ssize_t left = PyBytes_GET_SIZE(data) - start, section, size
     cdef tuple words
     cdef dict environ, base_environ
+    cdef object server
+    cdef Plan server_plan
     cdef bint collides = True
     cdef Seen seen
     end = <const char *>memchr(text, b"\n", left) if left > 0 else NULL
@@ -122,8 +125,10 @@ cdef dict environ_of_head(
     words = split_line(text, end + 1 - text)
     if words is None or not PyUnicode_IS_ASCII(<str>words[2]):
         return None
-    base_environ = state["server"].base_environ
-    environ = new_environ(state["server"], base_environ, plan, handler_plan, &collides)
+    server = state["server"]
+    server_plan = plan_for(type(server))
+    base_environ = attribute_of(server, server_plan, "base_environ")
+    environ = new_environ(server, server_plan, base_environ, plan, handler_plan, &collides)
     if words[3] is not HTTP_1_1:
         environ["SERVER_PROTOCOL"] = words[3]
     if words[1] is not GET:
@@ -181,10 +186,15 @@ cdef bint add_fields(
     ) >= 0
 
 
+cdef Py_ssize_t source_at = slot_offset(BodyReader._source)
+cdef Py_ssize_t connection_at = slot_offset(BodyReader._connection)
+cdef Py_ssize_t left_at = slot_offset(BodyReader.left)
+
+
 cdef object new_body(rfile, Py_ssize_t length):
     """Return a reader of a request's body."""
     body = new_instance(BodyReader)
-    body._source = rfile
-    body._connection = rfile
-    body.left = length
+    fill_slot(body, source_at, rfile)
+    fill_slot(body, connection_at, rfile)
+    fill_slot(body, left_at, length)
     return body

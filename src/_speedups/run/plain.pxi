@@ -115,3 +115,16 @@ cdef bint is_plain_line(str text) noexcept:
         and count_controls(data, size) == 0
         and memchr(data, b"\\", size) is NULL
     )
+
+
+cdef str decimal_of(Py_ssize_t number):
+    """Return a number that is not negative as decimal digits."""
+    cdef char[20] digits
+    cdef int left = sizeof(digits)
+    while number > 9:
+        left -= 1
+        digits[left] = <char>(c'0' + number % 10)
+        number //= 10
+    left -= 1
+    digits[left] = <char>(c'0' + number)
+    return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, digits + left, sizeof(digits) - left)

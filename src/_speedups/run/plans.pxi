@@ -21,17 +21,21 @@ cdef class Plan:
     """What a type's methods and settings allow, as long as it has a version."""
 
     cdef unsigned int tag
+    cdef object cls
     cdef bint can_set_up, can_start, can_finish, is_server, is_origin, can_be_skipped
-    cdef bint can_serve, can_log, can_accept, has_threads, has_processes
-    cdef bint can_tell_app, can_parse, can_tell_environ, may_keep
+    cdef bint can_serve, can_log, can_accept, has_threads, has_processes, has_plain_state
+    cdef bint can_tell_app, can_parse, can_tell_environ, may_keep, is_modern
     cdef str http_version
-    cdef object software, wrapper, version, run_once, server_version
+    cdef object software, wrapper, version, run_once, server_version, start_response
     cdef dict os_environ
     cdef Template template
 
 
 # By type. Cleared when there are many: types may come and go.
 cdef dict plans = {}
+
+
+cdef Plan NO_PLAN = Plan.__new__(Plan)
 
 
 cdef Plan plan_for(cls):
@@ -58,6 +62,7 @@ cdef Plan make_plan(cls):
     load()
     hasattr(cls, "__init__")  # a look-up gives a type its version
     plan.tag = type_version(cls)
+    plan.cls = cls
     if (
         plan.tag == 0
         or Headers is None
@@ -90,11 +95,13 @@ cdef int allow_handler(Plan plan, dict allowed) except -1:
         plan.is_server = allowed["is_server"]
         plan.is_origin = allowed["is_origin"]
         plan.http_version = allowed["http_version"]
+        plan.is_modern = plan.http_version >= "1.1"
         plan.software = allowed["software"]
         plan.os_environ = allowed["os_environ"]
         plan.wrapper = allowed["wrapper"]
         plan.version = allowed["version"]
         plan.run_once = allowed["run_once"]
+        plan.start_response = allowed["start_response"]
     return 0
 
 
@@ -112,6 +119,7 @@ cdef int allow_serving(Plan plan, dict allowed) except -1:
 cdef int allow_server(Plan plan, dict allowed) except -1:
     plan.can_accept = allowed["can_accept"]
     plan.can_tell_app = allowed["can_tell_app"]
+    plan.has_plain_state = allowed["has_plain_state"]
     plan.has_threads = allowed["has_threads"]
     plan.has_processes = allowed["has_processes"]
     return 0
@@ -169,27 +177,33 @@ cdef int load_server() except -1:
 # The names of state, by the address of the string: what an instance mostly has.
 cdef enum:
     PLACES = 128
+    MOST_NAMES = 32
 
 ctypedef struct Names:
     PyObject *at[PLACES]
+    int number[PLACES]
 
 cdef Names handler_names, serving_names, server_names
 
 
 cdef int fill_names(Names *names, tuple texts) except -1:
     cdef Py_ssize_t place
-    for text in texts:
+    cdef int number
+    assert len(texts) <= MOST_NAMES
+    for number, text in enumerate(texts):
         text = sys.intern(text)
         kept.append(text)
         place = (<size_t><PyObject *>text >> 4) % PLACES
         while names.at[place] is not NULL:
             place = (place + 1) % PLACES
         names.at[place] = <PyObject *>text
+        names.number[place] = number
     return 0
 
 
 cdef list kept = []
-fill_names(&handler_names, short_cuts.HANDLER_STATE)
+cdef tuple HANDLER_STATE = short_cuts.HANDLER_STATE
+fill_names(&handler_names, HANDLER_STATE)
 fill_names(&serving_names, short_cuts.SERVING_STATE)
 fill_names(&server_names, short_cuts.SERVER_STATE)
 
@@ -203,9 +217,49 @@ cdef bint has_hook(dict attributes, frozenset hooks, Names *state) except -1:
             place = (<size_t>key >> 4) % PLACES
             while state.at[place] is not NULL and state.at[place] is not key:
                 place = (place + 1) % PLACES
-            if state.at[place] is NULL and <object>key in hooks:
+            if state.at[place] is NULL and (
+                not PyUnicode_CheckExact(<object>key) or <object>key in hooks
+            ):
                 return True
     return False
+
+
+# Where `collect` puts them.
+cdef int STDOUT = HANDLER_STATE.index("stdout")
+cdef int REQUEST_HANDLER = HANDLER_STATE.index("request_handler")
+cdef int ENVIRON = HANDLER_STATE.index("environ")
+cdef int METHOD = HANDLER_STATE.index("_request_method")
+cdef int RESULT = HANDLER_STATE.index("result")
+cdef int STATUS = HANDLER_STATE.index("status")
+cdef int HEADERS = HANDLER_STATE.index("headers")
+cdef int HEADERS_SENT = HANDLER_STATE.index("headers_sent")
+
+
+cdef bint collect(
+    dict attributes, frozenset hooks, Names *names, tuple texts, PyObject **values
+) except -1:
+    """Borrow an instance's own attributes, by their number in `texts`.
+
+    Returns false where one of them hides something that short cuts skip.
+    """
+    cdef Py_ssize_t position = 0, place
+    cdef PyObject *key
+    cdef PyObject *value
+    for place in range(PyTuple_GET_SIZE(texts)):
+        values[place] = NULL
+    while PyDict_Next(attributes, &position, &key, &value):
+        place = (<size_t>key >> 4) % PLACES
+        while names.at[place] is not NULL and names.at[place] is not key:
+            place = (place + 1) % PLACES
+        if names.at[place] is not NULL:
+            values[names.number[place]] = value
+        elif (
+            not PyUnicode_CheckExact(<object>key)
+            or <object>key in hooks
+            or <object>key in texts  # an equal string, but another
+        ):
+            return False
+    return True
 
 
 cdef bint has_any(dict attributes, tuple names) except -1:
@@ -214,6 +268,12 @@ cdef bint has_any(dict attributes, tuple names) except -1:
         if name in attributes:
             return True
     return False
+
+
+cdef object attribute_of(server, Plan plan, str name):
+    """Return an attribute of a server, without a look at its class where that has none of it."""
+    cdef object value = attributes_of(server).get(name) if plan.has_plain_state else None
+    return getattr(server, name) if value is None else value
 
 
 cdef unsigned int headers_tag = 0

@@ -1,84 +1,131 @@
 # A response of one block: sent, logged, and the state taken back.
 
-cdef bint may_finish(handler, dict state, Plan plan) except -1:
-    """Tell whether nothing is overridden of what follows the application's call."""
-    return (
-        plan.can_finish
-        and plan.tag == type_version(type(handler))
-        and not has_hook(state, HANDLER_HOOKS, &handler_names)
-        and headers_are_own()
-        and names_are_own()
-    )
+cdef bint answer(
+    handler, dict state, Plan plan, result, Plan request_plan, unsigned long long serving_version
+) except -1:
+    """Send a response of one block and close; false where the methods have to do that.
 
-
-cdef bint send_and_close(handler, dict state, Plan plan, result) except -1:
-    """Send a response of one block and close; false where the methods have to do that."""
+    `request_plan` is what the request handler's type allowed, as far as it is known, and
+    `serving_version` that of its attributes when they hid nothing; 0 where it is not known.
+    """
+    cdef PyObject *values[MOST_NAMES]
+    cdef bint is_untouched = False  # the request handler, since the application was called
+    cdef object status, own, environ, send, request_handler, stdout, protocol, now
     cdef list headers
-    cdef bytes block
-    cdef dict environ
-    cdef object status, send, request_handler = None, own, protocol, version, size, held
+    cdef bytes block, data
+    cdef str size
+    if (
+        not plan.can_finish
+        or plan.tag != type_version(type(handler))
+        or not headers_are_own()
+        or not names_are_own()
+    ):
+        return False
+    with cython.critical_section(state):
+        if not collect(state, HANDLER_HOOKS, &handler_names, HANDLER_STATE, values):
+            return False
+        if (
+            values[STATUS] is NULL
+            or values[HEADERS] is NULL
+            or values[ENVIRON] is NULL
+            or (values[HEADERS_SENT] is not NULL and <object>values[HEADERS_SENT])
+            or (values[METHOD] is not NULL and <object>values[METHOD] == "HEAD")
+        ):
+            return False
+        status, own = <object>values[STATUS], <object>values[HEADERS]
+        environ = <object>values[ENVIRON]
+        request_handler = value_or_none(values[REQUEST_HANDLER])
+        stdout = value_or_none(values[STDOUT])
+        if result is None:
+            result = value_or_none(values[RESULT])
     block = only_block(result)
-    own = state.get("headers")
-    held = attributes_of(own) if type(own) is Headers else {}
-    headers = plain_list(held)
-    status = state.get("status")
-    environ = plain_dict(state.get("environ"))
+    headers = plain_list(attributes_of(own)) if type(own) is Headers else None
     if (
         block is None
         or headers is None
+        or type(environ) is not dict
         or not are_plain(headers)
         or not is_status(status)
-        or state.get("headers_sent")
         or not may_have_body(status)
-        or state.get("_request_method") == "HEAD"
-        or environ is None
         or (plan.wrapper is not FileWrapper and isinstance(result, plan.wrapper or ()))
     ):
         return False
-    protocol = environ.get("SERVER_PROTOCOL")
-    if not (type(protocol) is str and (<str>protocol).startswith("HTTP/1")):
+    protocol = (<dict>environ).get("SERVER_PROTOCOL")
+    if protocol is not HTTP_1_1 and not (
+        type(protocol) is str and (<str>protocol).startswith("HTTP/1")
+    ):
         return False
-    version = plan.http_version
     if plan.is_server:
-        request_handler = state.get("request_handler")
-        if not closes_connection(request_handler):
+        request_plan = plan_again(request_plan, type(request_handler))
+        is_untouched = (
+            serving_version != 0 and serving_version == dict_version(attributes_of(request_handler))
+        )
+        if not is_untouched and not closes_connection(request_handler, request_plan):
             return False
-    send = find_sender(state, request_handler)
+    send = find_sender(stdout, request_handler, is_untouched)
     if send is None:
         return False
     # From here on it is done: what is odd now raises as it would in the methods.
-    size = str(PyBytes_GET_SIZE(block))
+    size = decimal_of(PyBytes_GET_SIZE(block))
     if not has_field(headers, "content-length"):
         headers.append(("Content-Length", size))
-    if plan.is_server and version >= "1.1" and "Connection" not in own:
+    if plan.is_server and plan.is_modern and "Connection" not in own:
         own["Connection"] = "close"
     state["bytes_sent"] = PyBytes_GET_SIZE(block)
-    now = int(time_namespace["time"]())
-    data = serialize_head(version, status, headers, date_of(now), plan.software, block)
+    now = time_namespace["time"]()
+    now = <long long>PyFloat_AS_DOUBLE(now) if type(now) is float else int(now)
+    data = head_and_block(plan, status, headers, date_of(now), block)
     state["headers_sent"] = True
     if send is DIRECTLY:
         send_directly(request_handler, data)
     else:
         send(data)
-    log_and_reset(handler, state, plan, request_handler, status, size, now)
+    try:
+        if plan.is_server:
+            request_plan = plan_again(request_plan, type(request_handler))
+            is_untouched = is_untouched and (
+                serving_version == dict_version(attributes_of(request_handler))
+            )
+            log(request_handler, request_plan, is_untouched, status, size, state["bytes_sent"], now)
+    except BaseException:
+        reset_handler(state, request_handler)
+        raise
+    # Where nobody else has the handler, nobody sees what becomes of it.
+    if is_held(handler):
+        reset_handler(state, request_handler)
     return True
 
 
-cdef bint closes_connection(request_handler) except -1:
+cdef bytes head_and_block(Plan plan, str status, list headers, date, bytes block):
+    """Return the head of a response and its block as one piece of bytes."""
+    cdef bytes data = None
+    if is_latin1(plan.http_version) and (plan.software is None or is_latin1(plan.software)):
+        with cython.critical_section(headers):
+            if is_latin1(date):
+                data = serialize(plan.http_version, status, headers, date, plan.software, block)
+    if data is None:
+        data = serialize_head(plan.http_version, status, headers, date, plan.software, block)
+    return data
+
+
+cdef inline object value_or_none(PyObject *value):
+    return None if value is NULL else <object>value
+
+
+cdef bint closes_connection(request_handler, Plan plan) except -1:
     """Tell whether a request handler surely closes its connection after the response."""
-    if plan_for(type(request_handler)).can_serve:
+    if plan.can_serve:
         return attributes_of(request_handler).get("close_connection", True) is True
     return getattr(request_handler, "close_connection", True) is True
 
 
-cdef object find_sender(dict state, request_handler):
+cdef object find_sender(stdout, request_handler, bint is_untouched):
     """Return what sends bytes, where nobody can tell how many pieces they come in."""
     cdef dict serving
-    stdout = state.get("stdout")
     if stdout is None and request_handler is not None:
         # That of the connection, which nobody may have asked for yet.
         serving = attributes_of(request_handler)
-        stdout = serving.get("wfile")
+        stdout = None if is_untouched else serving.get("wfile")
         if type(stdout) is not ConnectionWriter:  # there is none, or but another one by now
             return serving["request"].sendall if "request" in serving else DIRECTLY
     if type(stdout) is BytesIO or (type(stdout) is ConnectionWriter and not stdout.holds):
@@ -102,22 +149,6 @@ cdef int send_directly(request_handler, bytes data) except -1:
     return 0
 
 
-cdef int log_and_reset(
-    handler, dict state, Plan plan, request_handler, status, str size, now
-) except -1:
-    """Log the request and take the state back."""
-    try:
-        if plan.is_server:
-            log(request_handler, status, size, state["bytes_sent"], now)
-    except BaseException:
-        reset_handler(state, request_handler)
-        raise
-    # Where nobody else has the handler, nobody sees what becomes of it.
-    if is_held(handler):
-        reset_handler(state, request_handler)
-    return 0
-
-
 cdef int reset_handler(dict state, request_handler) except -1:
     """Take the state of a handler back."""
     state["result"] = None
@@ -131,19 +162,24 @@ cdef int reset_handler(dict state, request_handler) except -1:
     return 0
 
 
-cdef int log(request_handler, str status, str size, sent, now) except -1:
+cdef int log(
+    request_handler, Plan plan, bint is_untouched, str status, str size, sent, now
+) except -1:
     """Log a request as the methods of its handler do."""
-    cdef Plan plan = plan_for(type(request_handler))
     cdef dict state
     cdef object line, host, text
     if plan.can_log:
         state = attributes_of(request_handler)
-        line = state.get("requestline")
+        line = None if is_untouched else state.get("requestline")
         if line is None and "_head" in state:
             line = (<tuple>(<tuple>state["_head"])[0])[0]
         address = state.get("client_address")
         host = (<tuple>address)[0] if type(address) is tuple and <tuple>address else None
-        if is_latin1(line) and is_latin1(host) and not logs_otherwise(state):
+        if (
+            is_latin1(line)
+            and is_latin1(host)
+            and (is_untouched or not has_any(state, LOG))
+        ):
             log_time = log_time_of(request_handler, now)
             text = f'{host} - - [{log_time}] "{line}" {status[:3]} {size}\n'
             if is_plain_line(text):
@@ -151,11 +187,6 @@ cdef int log(request_handler, str status, str size, sent, now) except -1:
                 return 0
     request_handler.log_request(status.partition(" ")[0], sent)
     return 0
-
-
-cdef bint logs_otherwise(dict state) except -1:
-    """Tell whether an instance has a method of its own that makes lines of log."""
-    return has_any(state, LOG)
 
 
 cdef int finish_request_of(request_handler) except -1:
