@@ -400,9 +400,9 @@ odd_requests = st.lists(
 ).map(b"".join)
 
 
-class TestConstruct(TwinTests):
+class TestServe(TwinTests):
     module = "run"
-    name = "construct"
+    name = "serve"
     examples = 50
     plain = st.tuples(plain_requests, plain_apps)
     odd = st.tuples(odd_requests | plain_requests, odd_apps)
@@ -428,7 +428,7 @@ class TestConstruct(TwinTests):
         with in_use("compiled"), pytest.MonkeyPatch.context() as patch:
             noted: list[str] = []
             patch.setattr(
-                _impl, "parse_request_line", noting(noted, "construct", _impl.parse_request_line)
+                _impl, "parse_request_line", noting(noted, "serve", _impl.parse_request_line)
             )
             for call in calls:
                 noted.clear()

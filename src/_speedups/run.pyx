@@ -276,17 +276,17 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
 # The whole of a connection, and the loop.
 
 
-def construct(self: Any, request: Any, client_address: Any, server: Any) -> None:
-    """Serve a connection, as `socketserver.BaseRequestHandler.__init__` does."""
-    cdef Plan plan = plan_for(type(self))
+def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
+    """Serve the request of a connection that is not kept, as its handler's constructor does."""
+    cdef Plan plan = plan_for(type(request_handler))
     cdef Plan handler_plan
     cdef dict state
     cdef bint is_socket = type(request) is Socket
     cdef unsigned long long version = 0
     if not plan.can_serve:
-        return _reference.construct(self, request, client_address, server)
+        return _reference.serve(request_handler, request, client_address, server)
     handler_plan = plan_for(server_namespace["ServerHandler"])
-    state = attributes_of(self)
+    state = attributes_of(request_handler)
     if (
         not handler_plan.can_be_skipped
         or (PyDict_GET_SIZE(state) and has_any(state, PRESET))
@@ -296,17 +296,18 @@ def construct(self: Any, request: Any, client_address: Any, server: Any) -> None
         or not <tuple>client_address
         or (is_socket and request.timeout is not None)
     ):
-        return _reference.construct(self, request, client_address, server)
+        return _reference.serve(request_handler, request, client_address, server)
     state["request"] = request
     state["client_address"] = client_address
     state["server"] = server
     try:
         if is_socket:
-            version = serve_socket(self, state, plan, handler_plan)
+            version = serve_socket(request_handler, state, plan, handler_plan)
         else:
-            version = serve_file(self, state, plan, handler_plan)
+            version = serve_file(request_handler, state, plan, handler_plan)
     finally:
-        finish_connection(self, state, plan, version)
+        finish_connection(request_handler, state, plan, version)
+    return True
 
 
 def accept(server: Any) -> bool:

@@ -34,7 +34,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "request": ("parse_request_line", "parse_section"),
     "environ": ("fill_environ",),
     "response": ("serialize_head",),
-    "run": ("set_up", "start", "finish", "write", "parse", "copy_environ", "construct", "accept"),
+    "run": ("set_up", "start", "finish", "write", "parse", "copy_environ", "serve", "accept"),
 }
 
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
@@ -51,6 +51,7 @@ finish = _pure_run.finish
 write = _pure_run.write
 parse = _pure_run.parse
 copy_environ = _pure_run.copy_environ
+serve = _pure_run.serve
 accept = _pure_run.accept
 
 #: Classes with kernels as methods: class, method, kernel module, kernel.

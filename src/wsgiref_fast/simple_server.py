@@ -16,7 +16,6 @@ from threading import get_ident
 from . import _hooks, _impl, _sendfile
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
-from ._pure import run as _run
 from ._reading import RequestReader
 from ._server_loop import FORKING, WaitingServer
 from .handlers import SimpleHandler
@@ -251,11 +250,9 @@ class WSGIRequestHandler(RequestReader):
     # Requests of the connection since it had last to wait.
     _served = 0
 
-    if TYPE_CHECKING:
-
-        def __init__(self, request: Any, client_address: Any, server: Any) -> None: ...
-    else:
-        __init__ = _run.construct
+    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+        if not _impl.serve(self, request, client_address, server):
+            super().__init__(request, client_address, server)
 
     def handle(self) -> None:
         """Serve the connection's request; further ones too where it is kept.

@@ -1,12 +1,10 @@
 """Short cuts through a request, where none of the methods that they skip is overridden.
 
 Each tells whether it did the work. Here none does: the reference is the work itself, step
-by step, in the methods of `handlers` and `simple_server`. But `construct` is a method itself.
+by step, in the methods of `handlers` and `simple_server`.
 """
 
 from __future__ import annotations
-
-from wsgiref_fast import _hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +41,9 @@ def copy_environ(request_handler: Any) -> dict[str, Any] | None:
     return None
 
 
-def construct(self: Any, request: Any, client_address: Any, server: Any) -> None:
-    """Serve a connection, as `socketserver.BaseRequestHandler.__init__` does."""
-    owner: Any = _hooks.classes["WSGIRequestHandler"]
-    super(owner, self).__init__(request, client_address, server)
+def serve(request_handler: Any, request: Any, client_address: Any, server: Any) -> bool:
+    """Serve the request of a connection that is not kept, as its handler's constructor does."""
+    return False
 
 
 def accept(server: Any) -> bool:
