@@ -30,6 +30,8 @@ LAYERS = [
     {"handlers", "_reading", "_server_loop"},
     {"_sendfile"},
     {"simple_server"},
+    {"_http11"},
+    {"server"},
     {"_alias"},
     {"__init__"},
     {"__main__"},

@@ -10,7 +10,7 @@ from text cimport PyUnicode_GET_LENGTH, count_controls, is_pair, put, put_line, 
 cdef inline bytes serialize(
     str version, str status, list headers, str date, str server, bytes body
 ):
-    """Return a response's head and first block from Latin-1 strings; `None` where a header is not plain.
+    """Return a response's head and first block from Latin-1 strings; `None` if it is not plain.
 
     No user code runs in here, nor is anything allocated that the collector counts.
     """

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["IMPLEMENTATION", "__version__", "install", "uninstall"]
+__all__ = ["IMPLEMENTATION", "__version__", "install", "serve", "uninstall"]
 
-_SUBMODULES = frozenset({"handlers", "headers", "simple_server", "types", "util", "validate"})
+_SUBMODULES = frozenset(
+    {"handlers", "headers", "server", "simple_server", "types", "util", "validate"}
+)
 
 
 def install(*, strict: bool = False) -> None:
@@ -52,4 +54,8 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
+    if name == "serve":
+        from .server import serve
+
+        return serve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,368 @@
+"""The readiness loop of the HTTP/1.1 server: it accepts, waits, and knows what the time is."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import logging
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from itertools import count
+
+from .._pure.response import format_date_time
+from ..util import FileWrapper
+from .access_log import make_access_log
+from .peer import ANSWERING, CLOSED, HANDSHAKE, READING, Peer
+from .polling import READ, WRITE, make_poller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..types import WSGIApplication, WSGIEnvironment
+    from .exchange import Exchange
+    from .pool import Pool
+
+_LOGGER = logging.getLogger("wsgiref_fast.server")
+
+#: Connections that are accepted before others are heard.
+_ACCEPTED_IN_A_ROW = 64
+
+#: Seconds until accepting is tried again where the system had no descriptor left.
+_PAUSE = 0.5
+
+#: What `accept` fails with while there are too many descriptors, or too little memory.
+_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Loop:
+    """Serves the connections of some listening sockets, in one thread.
+
+    Args:
+        server: has the application, the options and the base environ.
+        listeners: listening sockets.
+        pool: runs the applications; `None`: the loop does.
+
+    """
+
+    def __init__(self, server: Any, listeners: list[socket.socket], pool: Pool | None) -> None:
+        self._server = server
+        self.options = server.options
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._pool = pool
+        self._peers: dict[int, Peer] = {}
+        self._poller = make_poller()
+        self._deadlines: list[tuple[float, int, Peer]] = []
+        self._numbers = count()
+        self._soon: deque[Callable[[], object]] = deque()
+        self._alarm, self._bell = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._bell.setblocking(False)
+        self._thread: int | None = None
+        self._is_accepting = False
+        self._resume_at: float | None = None
+        self._end_at: float | None = None
+        self._served = 0
+        self._date = (0, "")
+        self._log_access = make_access_log(self.options.access_log)
+        self.is_stopping = False
+        self._is_cut_short = False
+        self._constants: dict[str, Any] = {
+            "SERVER_SOFTWARE": self.options.server_header or "wsgiref_fast",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http" if self.options.ssl_context is None else "https",
+            "wsgi.multithread": pool is not None or self.options.loops > 1,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,
+        }
+        if self.options.ssl_context is not None:
+            self._constants["HTTPS"] = "on"
+
+    @property
+    def has_served(self) -> bool:
+        """Whether a request was served since `run` was called."""
+        return self._served > 0
+
+    # From any thread.
+
+    def stop(self, at_once: bool = False) -> None:
+        """End `run`: once what is under way is finished, or at once."""
+        if at_once:
+            self._is_cut_short = True
+        self.is_stopping = True
+        self._wake()
+
+    def call_soon(self, action: Callable[[], object]) -> None:
+        """Have the loop call something in its own thread."""
+        self._soon.append(action)
+        if threading.get_ident() != self._thread:
+            self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._bell.send(b"\0")
+        except (BlockingIOError, OSError):
+            pass  # it rings already, or the loop has ended
+
+    # The loop.
+
+    def run(
+        self, poll_interval: float, requests: int | None = None, until: float | None = None
+    ) -> None:
+        """Serve until `stop`; or so many requests, or until a time of `time.monotonic`.
+
+        Args:
+            poll_interval: seconds after which ``service_actions`` is called at the latest.
+            requests: how many are served at most.
+            until: when to end without them.
+
+        """
+        self._thread = threading.get_ident()
+        self._served = 0
+        self._poller.register(self._alarm.fileno(), READ)
+        for descriptor in self._listeners:
+            self._poller.register(descriptor, READ)
+        self._is_accepting = True
+        while not self._has_ended(requests, until):
+            for descriptor, events in self._poller.poll(self._patience(poll_interval, until)):
+                self._heed(descriptor, events)
+            for _ in range(len(self._soon)):
+                self._guard(None, self._soon.popleft())
+            self._look_at_the_time()
+            self._server.service_actions()
+
+    def _has_ended(self, requests: int | None, until: float | None) -> bool:
+        """Tell whether there is nothing more to do; begin to end where that was asked for."""
+        if self.is_stopping:
+            if self._end_at is None:
+                self._begin_to_end()
+            assert self._end_at is not None
+            return not self._peers or self._is_cut_short or time.monotonic() >= self._end_at
+        if requests is not None and self._served >= requests:
+            return True
+        return until is not None and time.monotonic() >= until
+
+    def _begin_to_end(self) -> None:
+        """Take what has come so far, and no more."""
+        self._end_at = time.monotonic() + self.options.shutdown_timeout
+        for descriptor in list(self._listeners):
+            if self._is_accepting:
+                self._accept(descriptor)
+        self._pause_accepting()
+        for peer in list(self._peers.values()):
+            if peer.state in (READING, HANDSHAKE) and peer.connection.is_idle:
+                self._guard(peer, peer.on_readable)  # what it has sent is under way
+                if peer.state in (READING, HANDSHAKE) and peer.connection.is_idle:
+                    peer.close()
+
+    def close(self) -> None:
+        """Close all connections, and what the loop itself has."""
+        for peer in list(self._peers.values()):
+            if peer.state == ANSWERING and self._pool is not None:
+                peer.interrupt()
+            else:
+                peer.close()
+        while self._soon:
+            self._guard(None, self._soon.popleft())
+        self._poller.close()
+        self._alarm.close()
+        self._bell.close()
+
+    def _patience(self, poll_interval: float, until: float | None) -> float:
+        """Return for how many seconds nothing else than a connection needs to be heard."""
+        if self._soon:
+            return 0.0
+        patience = poll_interval
+        times = [time for time in (self._resume_at, self._end_at, until) if time is not None]
+        if self._deadlines:
+            times.append(self._deadlines[0][0])
+        if times:
+            patience = min(patience, max(0.0, min(times) - time.monotonic()))
+        return patience
+
+    def _heed(self, descriptor: int, events: int) -> None:
+        peer = self._peers.get(descriptor)
+        if peer is not None:
+            # An end or an error is read, where it is not only waited to write.
+            if events & WRITE and not events & READ:
+                self._guard(peer, peer.on_writable)
+            else:
+                self._guard(peer, peer.on_readable)
+        elif descriptor in self._listeners:
+            self._accept(descriptor)
+        elif descriptor == self._alarm.fileno():
+            try:
+                self._alarm.recv(4096)
+            except BlockingIOError:
+                pass
+
+    def _guard(self, peer: Peer | None, action: Callable[[], object]) -> None:
+        """Do something for a client; what goes wrong is logged, and costs nobody else."""
+        try:
+            action()
+        except Exception:
+            _LOGGER.exception("%s: internal error", "-" if peer is None else peer.host)
+            if peer is not None:
+                peer.close()
+
+    # Accepting.
+
+    def _accept(self, descriptor: int) -> None:
+        listener = self._listeners[descriptor]
+        for _ in range(_ACCEPTED_IN_A_ROW):
+            if len(self._peers) >= self.options.max_connections:
+                self._pause_accepting()
+                return
+            try:
+                # Past TLS's own way, which would shake hands here.
+                connection, address = socket.socket.accept(listener)
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                if error.errno in _FULL:
+                    _LOGGER.warning("cannot accept: %s", error)
+                    self._pause_accepting()
+                    self._resume_at = time.monotonic() + _PAUSE
+                return
+            self._guard(None, lambda c=connection, a=address: self._welcome(c, a))  # type: ignore[misc]
+
+    def _welcome(self, connection: socket.socket, address: Any) -> None:
+        """Begin to serve a connection."""
+        try:
+            connection.setblocking(False)
+            if connection.family != getattr(socket, "AF_UNIX", None):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            if not self._server.verify_request(connection, address):
+                connection.close()
+                return
+            context = self.options.ssl_context
+            if context is not None:
+                connection = context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+        except BaseException:
+            connection.close()
+            raise
+        peer = Peer(self, connection, address)
+        self._peers[peer.descriptor] = peer
+        self._poller.register(peer.descriptor, READ)
+        if context is not None:
+            peer.state = HANDSHAKE
+            peer.set_deadline(self.options.handshake_timeout)
+        else:
+            peer.set_deadline(self.options.header_timeout)
+        self._guard(peer, peer.on_readable)  # most have sent their request by now
+
+    def _pause_accepting(self) -> None:
+        if self._is_accepting:
+            self._is_accepting = False
+            for descriptor in self._listeners:
+                self._poller.unregister(descriptor)
+
+    def _resume_accepting(self) -> None:
+        self._resume_at = None
+        if not self._is_accepting and not self.is_stopping:
+            self._is_accepting = True
+            for descriptor in self._listeners:
+                self._poller.register(descriptor, READ)
+
+    # For connections.
+
+    def dispatch(self, peer: Peer) -> bool:
+        """Have a request served; tell whether the connection's next one may follow at once."""
+        self._served += 1
+        if self._pool is None:
+            return peer.run_in_loop()
+        self._poller.unregister(peer.descriptor)
+        peer.wanted = 0
+        peer.deadline = float("inf")
+        self._pool.submit(peer.run_in_thread)
+        return False
+
+    def want(self, peer: Peer, events: int) -> None:
+        """Wait for something else on a connection's behalf."""
+        if peer.wanted == 0:
+            self._poller.register(peer.descriptor, events)
+        elif peer.wanted != events:
+            self._poller.modify(peer.descriptor, events)
+        peer.wanted = events
+
+    def forget(self, peer: Peer) -> None:
+        """Close a connection's socket."""
+        if self._peers.pop(peer.descriptor, None) is None:
+            return
+        if peer.wanted:
+            self._poller.unregister(peer.descriptor)
+            peer.wanted = 0
+        unwrap = getattr(peer.sock, "unwrap", None)
+        if unwrap is not None:
+            try:
+                unwrap()  # tells the client, and does not wait for its answer
+            except (OSError, ValueError):
+                pass
+        peer.sock.close()
+        if self._resume_at is None and not self._is_accepting:
+            self._resume_accepting()
+
+    def expect(self, peer: Peer) -> None:
+        """Have a connection's deadline noticed."""
+        # An entry that comes too early is moved when its time has come.
+        if peer.queued is None or peer.deadline < peer.queued:
+            peer.queued = peer.deadline
+            heapq.heappush(self._deadlines, (peer.deadline, next(self._numbers), peer))
+
+    def _look_at_the_time(self) -> None:
+        now = time.monotonic()
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            queued, _, peer = heapq.heappop(deadlines)
+            if peer.state == CLOSED or queued != peer.queued:
+                continue
+            peer.queued = None
+            if peer.deadline <= now:
+                self._guard(peer, peer.on_deadline)
+            elif peer.deadline != float("inf"):
+                self.expect(peer)
+        if self._resume_at is not None and self._resume_at <= now:
+            self._resume_accepting()
+
+    def application(self) -> WSGIApplication:
+        """Return the server's application."""
+        application: WSGIApplication | None = self._server.get_app()
+        if application is None:
+            raise RuntimeError("the server has no application: see set_app()")
+        return application
+
+    def make_environ(self, peer: Peer) -> WSGIEnvironment:
+        """Return what each environ of a connection begins with."""
+        environ: WSGIEnvironment = self._server.base_environ.copy()
+        environ.update(self._constants)
+        environ["REMOTE_ADDR"] = peer.host
+        address = peer.address
+        environ["REMOTE_PORT"] = str(address[1]) if isinstance(address, tuple) else ""
+        environ["wsgi.errors"] = sys.stderr
+        return environ
+
+    def date(self) -> str:
+        """Return the ``Date`` of a response that begins now; it is made once a second."""
+        second, text = self._date
+        now = int(time.time())
+        if now != second:
+            text = format_date_time(now)
+            self._date = now, text
+        return text
+
+    def log_access(self, peer: Peer, exchange: Exchange) -> None:
+        """Log a response, if that is wanted."""
+        if self._log_access is not None:
+            self._log_access(peer.host, exchange)
+
+    def log_error(self, host: str, reason: str) -> None:
+        """Log what went wrong with a client."""
+        _LOGGER.warning("%s: %s", host, reason)

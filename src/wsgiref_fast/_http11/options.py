@@ -1,0 +1,131 @@
+"""What an HTTP/1.1 server can be told: limits, times and sizes, checked where they are given."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_FOREVER = 86400.0 * 365
+
+
+class Options:
+    """The options of a `server.Server`.
+
+    Raises:
+        TypeError: a name that is none of them (the nearest is named), or a wrong type.
+        ValueError: a value out of range.
+
+    """
+
+    # The class's values are the defaults.
+
+    #: The most bytes of a request line, and of a header line, without their ends.
+    max_request_line = 8190
+    max_header_line = 8190
+    #: The most bytes of a header section, and the most fields in it.
+    max_header_section = 65536
+    max_header_fields = 100
+    #: The most bytes of a request's body.
+    max_body = 1 << 30
+    #: The most bytes of a chunked body's trailers, and of what its chunks have besides data,
+    #: beyond 16 bytes a chunk and twice the data.
+    max_trailers = 16384
+    max_chunk_overhead = 16384
+    #: A longer body goes to a temporary file, in bytes.
+    spool_size = 512 * 1024
+    #: The most bytes that are read and dropped from a client that was refused.
+    max_unread = 65536
+    #: How many connections there are at once; further ones wait in the backlog.
+    max_connections = 1000
+    #: How many connections the system keeps to be accepted.
+    backlog = 1024
+
+    #: Seconds for a whole head since its first byte; a new connection's first byte too.
+    header_timeout = 10.0
+    #: Seconds that a connection may be idle between two requests.
+    keep_alive_timeout = 5.0
+    #: Seconds without a byte of a body.
+    body_timeout = 30.0
+    #: Seconds in which a client takes no byte of a response.
+    send_timeout = 30.0
+    #: Seconds for a TLS handshake.
+    handshake_timeout = 10.0
+    #: Seconds for what is under way when the server shuts down.
+    shutdown_timeout = 30.0
+
+    #: How many threads run applications; none: the loop's own does.
+    threads = 0
+    #: How many loops there are, each with a listening socket and a thread.
+    loops = 1
+    #: The access log's format: ``off``, ``common``, ``combined`` or ``json``.
+    access_log = "off"
+    #: What ``Server`` says; empty for no such header.
+    server_header = "wsgiref_fast"
+    #: An `ssl.SSLContext` for TLS.
+    ssl_context: Any = None
+
+    def __init__(self, **options: Any) -> None:
+        for name, value in options.items():
+            if name not in _RANGES and name not in _OTHERS:
+                raise TypeError(_unknown(name))
+            setattr(self, name, _check(name, value))
+
+
+#: The least and the largest value of each number.
+_RANGES: dict[str, tuple[float, float]] = {
+    "max_request_line": (16, 1 << 20),
+    "max_header_line": (16, 1 << 20),
+    "max_header_section": (16, 1 << 26),
+    "max_header_fields": (1, 100_000),
+    "max_body": (0, 1 << 62),
+    "max_trailers": (0, 1 << 26),
+    "max_chunk_overhead": (64, 1 << 26),
+    "spool_size": (1, 1 << 40),
+    "max_unread": (0, 1 << 40),
+    "max_connections": (1, 1 << 24),
+    "backlog": (1, 1 << 16),
+    "header_timeout": (0.001, _FOREVER),
+    "keep_alive_timeout": (0.001, _FOREVER),
+    "body_timeout": (0.001, _FOREVER),
+    "send_timeout": (0.001, _FOREVER),
+    "handshake_timeout": (0.001, _FOREVER),
+    "shutdown_timeout": (0.0, _FOREVER),
+    "threads": (0, 10_000),
+    "loops": (1, 1000),
+}
+_OTHERS = ("access_log", "server_header", "ssl_context")
+_LOGS = ("off", "common", "combined", "json")
+
+
+def _check(name: str, value: Any) -> Any:
+    """Return an option's value as it is used."""
+    if name in _RANGES:
+        least, most = _RANGES[name]
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if isinstance(getattr(Options, name), float):
+            if not (is_number or isinstance(value, float)):
+                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+            value = float(value)
+        elif not is_number:
+            raise TypeError(f"{name} must be an int, not {value!r}")
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be from {least} to {most}, not {value}")
+    elif name == "access_log" and value not in _LOGS:
+        raise ValueError(f"access_log must be one of {', '.join(_LOGS)}, not {value!r}")
+    elif name == "server_header":
+        if not isinstance(value, str):
+            raise TypeError(f"server_header must be a str, not {value!r}")
+        if not ((value.isascii() and value.isprintable()) or not value):
+            raise ValueError(f"server_header must be printable ASCII, not {value!r}")
+    elif name == "ssl_context" and value is not None and not hasattr(value, "wrap_socket"):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {value!r}")
+    return value
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [*_RANGES, *_OTHERS], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no option {name!r}{hint}"

@@ -1,0 +1,475 @@
+"""A connection of the HTTP/1.1 server: its socket, what waits to be sent, what comes next."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+from collections import deque
+
+from .._pure.connection import CONTINUE, Connection, refuse
+from .._pure.request import BadRequest
+from .exchange import Exchange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..types import WSGIEnvironment
+    from .loop import Loop
+    from .options import Options
+
+#: Bytes of one call.
+_RECEIVED_AT_MOST = 65536
+
+#: Bytes of a file that are sent by one call: others are to be heard in between.
+_FILE_AT_ONCE = 1 << 20
+
+#: Requests that a client may have sent ahead and that are answered before others are heard.
+_ANSWERED_IN_A_ROW = 16
+
+#: Seconds for a client that was refused to stop sending.
+_LINGER_TIME = 2.0
+
+# What a connection does.
+HANDSHAKE, READING, ANSWERING, LINGERING, CLOSED = range(5)
+
+_WANT_READ, _WANT_WRITE = 1, 4  # as poll() has them
+
+
+class Peer:
+    """A client's connection.
+
+    Args:
+        loop: the loop that it belongs to.
+        sock: its socket, which does not block; with TLS, not yet shaken hands.
+        address: the client's, as the socket's family has it.
+
+    """
+
+    __slots__ = (
+        *("_has_closed_writing", "_is_running", "_is_timed", "_may_block", "_pending"),
+        *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "is_first"),
+        *("loop", "options", "queued", "sock", "state", "wanted"),
+    )
+
+    def __init__(self, loop: Loop, sock: socket.socket, address: Any) -> None:
+        self.loop = loop
+        self.options: Options = loop.options
+        self.sock = sock
+        self.descriptor = sock.fileno()
+        self.address = address
+        self.connection = Connection(self.options)
+        self.exchange: Exchange | None = None
+        self.state = READING
+        #: What the loop waits for on its behalf.
+        self.wanted = _WANT_READ
+        #: When its time is over, and the time under which the loop has it in its queue.
+        self.deadline = 0.0
+        self.queued: float | None = None
+        #: Whether it has sent no request yet.
+        self.is_first = True
+        self._pending: deque[memoryview] = deque()
+        # Whether the exchange is being worked on, and whether by a thread that may wait.
+        self._is_running = False
+        self._may_block = False
+        # Whether the time for the current head runs already.
+        self._is_timed = False
+        self._unread = 0
+        self._has_closed_writing = False
+
+    @property
+    def host(self) -> str:
+        """The client's address, as text for a log."""
+        address = self.address
+        if isinstance(address, tuple) and address:
+            return str(address[0])
+        return str(address) if address else "-"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is nobody to send anything to."""
+        return self.state == CLOSED
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something that was to be sent is still here."""
+        return bool(self._pending)
+
+    @property
+    def can_send_files(self) -> bool:
+        """Whether the system can send a file to the socket by itself."""
+        return type(self.sock) is socket.socket and hasattr(os, "sendfile")
+
+    def date(self) -> str:
+        """Return what ``Date`` says."""
+        return self.loop.date()
+
+    def make_environ(self) -> WSGIEnvironment:
+        """Return what each environ of this connection begins with."""
+        return self.loop.make_environ(self)
+
+    def log_error(self, reason: str) -> None:
+        """Log what went wrong with this client."""
+        self.loop.log_error(self.host, reason)
+
+    # What the loop has heard.
+
+    def on_readable(self) -> None:
+        """Go on, as there are bytes, or the client has closed its side."""
+        if self.state == HANDSHAKE:
+            self._shake_hands()
+        elif self.state == READING:
+            self._read()
+        elif self.state == LINGERING:
+            self._drop_unread()
+        else:
+            self.close()  # it has gone while its response is being made
+
+    def on_writable(self) -> None:
+        """Go on, as the client takes bytes again."""
+        if self.state == HANDSHAKE:
+            self._shake_hands()
+        elif not self._flush():
+            return
+        elif self.state == ANSWERING:
+            assert self.exchange is not None
+            self._is_running = True
+            is_finished = self.exchange.resume()
+            self._is_running = False
+            if self.finish_in_loop(is_finished):
+                self.loop.want(self, _WANT_READ)
+                self.advance()
+        elif self.state == READING:
+            self.loop.want(self, _WANT_READ)
+            self.advance()
+        elif self.state == LINGERING:
+            self._linger()
+
+    def on_deadline(self) -> None:
+        """Give up, as the time is over."""
+        if self.state == READING:
+            connection = self.connection
+            if connection.is_idle:
+                self.close()
+            else:
+                what = "head" if connection.is_in_head else "body"
+                self._refuse(BadRequest(408, f"Request {what} not received in time"))
+        elif self.state == HANDSHAKE:
+            self.log_error("TLS handshake not finished in time")
+            self.close()
+        elif self.state == LINGERING:
+            self.close()
+        elif self.state == ANSWERING:
+            self.log_error("client takes nothing of its response")
+            self.abort()
+
+    # Reading.
+
+    def _shake_hands(self) -> None:
+        from ssl import SSLError, SSLWantReadError, SSLWantWriteError
+
+        sock: Any = self.sock
+        try:
+            sock.do_handshake()
+        except SSLWantReadError:
+            self.loop.want(self, _WANT_READ)
+        except SSLWantWriteError:
+            self.loop.want(self, _WANT_WRITE)
+        except (SSLError, OSError) as error:
+            self.log_error(f"TLS handshake failed: {error}")
+            self.close()
+        else:
+            self.state = READING
+            self.loop.want(self, _WANT_READ)
+            self.set_deadline(self.options.header_timeout)
+            self._read()
+
+    def _receive(self) -> bytes | None:
+        """Return what has come, empty at its end; `None` where nothing has."""
+        try:
+            return self.sock.recv(_RECEIVED_AT_MOST)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            if is_wanting(error):
+                return None
+            return b""
+
+    def _read(self) -> None:
+        data = self._receive()
+        if data is None:
+            return
+        self.connection.receive(data)
+        pending = getattr(self.sock, "pending", None)
+        while (
+            data and pending is not None and pending()
+        ):  # of TLS: the selector knows nothing of it
+            data = self._receive()
+            if data is None:
+                break
+            self.connection.receive(data)
+        self.advance()
+
+    def advance(self) -> None:
+        """Serve the requests that are here."""
+        connection = self.connection
+        for _ in range(_ANSWERED_IN_A_ROW):
+            try:
+                request = connection.next_request()
+            except BadRequest as error:
+                self._refuse(error)
+                return
+            if request is None:
+                self._wait_for_more()
+                return
+            self.is_first = self._is_timed = False
+            self.state = ANSWERING
+            self.exchange = Exchange(self, request, not self.loop.is_stopping)
+            if not self.loop.dispatch(self):
+                return
+        if connection.buffered:
+            self.loop.call_soon(self.advance_later)
+        else:
+            self._wait_for_more()
+
+    def advance_later(self) -> None:
+        """Serve the requests that are here, after others were heard."""
+        if self.state == READING and not self._pending:
+            self.advance()
+
+    def _wait_for_more(self) -> None:
+        """Wait for the rest of a request, or for the next one."""
+        connection, options = self.connection, self.options
+        if connection.has_ended:  # between two requests
+            self.close()
+        elif connection.is_idle:
+            if self.loop.is_stopping:
+                self.close()
+            else:
+                self.set_deadline(
+                    options.header_timeout if self.is_first else options.keep_alive_timeout
+                )
+        elif not connection.is_in_head:
+            if connection.wants_continue:
+                connection.wants_continue = False
+                self.send(CONTINUE)
+            self.set_deadline(options.body_timeout)
+        elif not self._is_timed:
+            self._is_timed = True
+            self.set_deadline(options.header_timeout)
+
+    # Answering.
+
+    def run_in_loop(self) -> bool:
+        """Run the exchange; tell whether the next request may be served."""
+        assert self.exchange is not None
+        self._is_running = True
+        try:
+            is_finished = self.exchange.run(self.loop.application())
+        finally:
+            self._is_running = False
+        return self.finish_in_loop(is_finished)
+
+    def finish_in_loop(self, is_finished: bool) -> bool:
+        """Go on after the exchange ran; tell whether the next request may be served."""
+        if not is_finished:
+            self._want_to_write()
+            return False
+        self._end_exchange()
+        return self.state == READING and not self._pending
+
+    def run_in_thread(self) -> None:
+        """Run the exchange to its end, in another thread than the loop's."""
+        assert self.exchange is not None
+        self._is_running = self._may_block = True
+        try:
+            self.exchange.run(self.loop.application())
+        finally:
+            self._is_running = False
+            self.loop.call_soon(self._finish_in_thread)
+
+    def _finish_in_thread(self) -> None:
+        """Go on, in the loop's thread again."""
+        self._may_block = False
+        was_closed = self.state == CLOSED
+        self._end_exchange()
+        if was_closed:
+            self.loop.forget(self)
+        elif self.state == READING and not self._pending:
+            self.loop.want(self, _WANT_READ)
+            self.advance()
+
+    def _end_exchange(self) -> None:
+        """Log what has been done, and go on to the next request, or to the end."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        self.loop.log_access(self, exchange)
+        if self.state == CLOSED:
+            return
+        if exchange.response.keeps_alive and not exchange.is_cut:
+            self.state = READING
+            if self._pending:
+                self._want_to_write()
+        else:
+            self._linger()
+
+    def _want_to_write(self) -> None:
+        self.loop.want(self, _WANT_WRITE)
+        self.set_deadline(self.options.send_timeout)
+
+    def _refuse(self, error: BadRequest) -> None:
+        """Answer a request that is no good, and close."""
+        self.log_error(f"{error.status} {error}")
+        self.send(refuse(error, self.date(), self.options.server_header))
+        self._linger()
+
+    # Sending.
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, at once where the client takes them."""
+        if self.state == CLOSED:
+            return
+        if self._pending:
+            self._pending.append(memoryview(data))
+            return
+        sent = self._send_some(data)
+        if sent < len(data):
+            self._pending.append(memoryview(data)[sent:])
+            if self._may_block:
+                self._send_rest()
+
+    def _send_some(self, data: Any) -> int:
+        """Send what the client takes now; return how many bytes. All of them, if it has gone."""
+        try:
+            return self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            if is_wanting(error):
+                return 0
+            self.close()
+            return len(data)
+
+    def send_file(self, file: int, position: int, count: int) -> int:
+        """Send bytes of a file; return how many. None of them: `is_blocked`, or its end."""
+        while self.state != CLOSED:
+            try:
+                return os.sendfile(self.descriptor, file, position, min(count, _FILE_AT_ONCE))
+            except (BlockingIOError, InterruptedError):
+                if not self._may_block:
+                    self._pending.append(memoryview(b""))
+                    return 0
+                self._wait_until_writable()
+            except OSError:
+                self.close()
+        return 0
+
+    def _flush(self) -> bool:
+        """Send what is pending; tell whether all of it has left."""
+        pending = self._pending
+        progress = False
+        while pending and self.state != CLOSED:
+            view = pending[0]
+            sent = self._send_some(view) if view else 0
+            if sent < len(view):
+                pending[0] = view[sent:]
+                if sent or progress:
+                    self.set_deadline(self.options.send_timeout)
+                return False
+            progress = True
+            pending.popleft()
+        return self.state != CLOSED
+
+    def _send_rest(self) -> None:
+        """Wait until the client has taken all: in a thread of its own."""
+        while not self._flush() and self.state != CLOSED:
+            self._wait_until_writable()
+
+    def _wait_until_writable(self) -> None:
+        waiting = select.poll()
+        waiting.register(self.descriptor, select.POLLOUT)
+        if not waiting.poll(self.options.send_timeout * 1000):
+            self.log_error("client takes nothing of its response")
+            self.abort()
+
+    # The end.
+
+    def _linger(self) -> None:
+        """Close in order: the client is to see all of its response (RFC 9112 section 9.6)."""
+        self.state = LINGERING
+        if self._pending:
+            self._want_to_write()
+            return
+        if not self._has_closed_writing:
+            self._has_closed_writing = True
+            if self.connection.has_ended:
+                self.close()
+                return
+            data = self._receive()
+            if data == b"" or (data is None and not self.connection.buffered):
+                # Whatever it sent has been read.
+                self.close()
+                return
+            self._unread = len(data or b"")
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close()
+                return
+            self.set_deadline(_LINGER_TIME)
+        self.loop.want(self, _WANT_READ)
+
+    def _drop_unread(self) -> None:
+        data = self._receive()
+        if data is None:
+            return
+        self._unread += len(data)
+        if not data or self._unread > self.options.max_unread:
+            self.close()
+
+    def abort(self) -> None:
+        """Close so that the client can tell that it was not all."""
+        if self.state != CLOSED:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            except OSError:
+                pass
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, whatever it does."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        self._pending.clear()
+        if self._may_block:
+            return  # its thread has the socket yet; the loop closes it afterwards
+        self.connection.close()
+        self.loop.forget(self)
+        if self.exchange is not None and not self._is_running:
+            self.exchange.abort()
+            self._end_exchange()
+
+    def interrupt(self) -> None:
+        """Have a thread that runs the exchange find that the client is gone."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def set_deadline(self, seconds: float) -> None:
+        """Have `on_deadline` called after so many seconds, unless another one is set."""
+        self.deadline = time.monotonic() + seconds
+        self.loop.expect(self)
+
+
+_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time at all
+
+
+def is_wanting(error: OSError) -> bool:
+    """Tell whether TLS would have to wait for the client to go on."""
+    return type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError")

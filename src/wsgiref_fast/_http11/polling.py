@@ -1,0 +1,50 @@
+"""What tells which descriptors are ready: epoll where there is one, else what `selectors` has."""
+
+from __future__ import annotations
+
+import select
+import selectors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+READ, WRITE = 1, 4  # as epoll and poll have them
+
+
+class _Selector:
+    """The platform's best selector, used as `select.epoll` is."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, descriptor: int, events: int) -> None:
+        self._selector.register(descriptor, _to_selectors(events))
+
+    def modify(self, descriptor: int, events: int) -> None:
+        self._selector.modify(descriptor, _to_selectors(events))
+
+    def unregister(self, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        found = []
+        for key, events in self._selector.select(timeout):
+            ready = READ if events & selectors.EVENT_READ else 0
+            found.append((key.fd, ready | (WRITE if events & selectors.EVENT_WRITE else 0)))
+        return found
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+def _to_selectors(events: int) -> int:
+    reads = selectors.EVENT_READ if events & READ else 0
+    return reads | (selectors.EVENT_WRITE if events & WRITE else 0)
+
+
+def make_poller() -> Any:
+    """Return a new poller: ``register``, ``modify``, ``unregister``, ``poll`` and ``close``."""
+    if hasattr(select, "epoll"):
+        return select.epoll()
+    return _Selector()

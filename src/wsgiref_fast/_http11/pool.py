@@ -1,0 +1,48 @@
+"""The threads that run applications beside the loop."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from queue import SimpleQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Job = Callable[[], object]
+
+
+class Pool:
+    """So many threads, which take jobs in the order of their coming.
+
+    Its queue needs no bound: a connection has one request in work at a time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"wsgiref_fast-{number}", daemon=True)
+            for number in range(size)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Have a thread do something."""
+        self._jobs.put(job)
+
+    def close(self, timeout: float) -> None:
+        """End the threads once they have done what there is, waiting so many seconds for each."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except BaseException:  # it is an application's: KeyboardInterrupt and the like
+                traceback.print_exc()
+            del job  # it holds the request

@@ -1,0 +1,703 @@
+"""One HTTP/1.1 connection without its socket: bytes in, requests out; responses in, bytes out.
+
+A server as RFC 9110 and RFC 9112 want an origin server, strict where they allow leniency:
+two parties that read the same bytes differently is what request smuggling is. What comes
+of a request does not depend on how its bytes were cut up on the way.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from http import HTTPStatus
+
+from .._grammar import HEX_DIGITS, HOP_BY_HOP, MAX_CHUNK_DIGITS, VALUE_CONTROLS
+from . import request as _request
+from .request import BadRequest
+from .response import serialize_head
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Limits(Protocol):
+        """What a client may send, in bytes unless it says otherwise."""
+
+        max_request_line: int
+        max_header_line: int
+        max_header_section: int
+        max_header_fields: int
+        max_body: int
+        max_trailers: int
+        max_chunk_overhead: int
+        spool_size: int
+
+
+# What a method or a field's name is made of (RFC 9110 section 5.6.2).
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(
+    rb"(%b) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN
+)
+_PLAIN_SECTION = re.compile(rb"(?:%b:[\t\x20-\x7e]*\r\n)*\r\n" % _TOKEN)
+_FIELD = re.compile(rb"(%b):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n" % _TOKEN)
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+# A comma, though a name may have one, is what joins two fields (RFC 9110 section 7.2).
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?"
+    r"|\[[0-9A-Za-z.:_~!$&'()*+;=-]+\](?::[0-9]*)?"
+)
+
+#: What a client that wants it gets before it sends the body (RFC 9110 section 10.1.1).
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# What is read next.
+_HEAD, _BODY, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILERS = range(6)
+
+
+class Request:
+    """A request whose head and body are here.
+
+    Attributes:
+        method: as it was sent.
+        target: as it was sent.
+        path: the target's path and query, in origin form; ``*`` for the server itself.
+        version: ``HTTP/1.1`` or ``HTTP/1.0``.
+        variables: the header fields, as CGI variables.
+        body: a file that stands at the body's start; `None` where there is none.
+        keeps_alive: whether the client lets the connection go on.
+
+    """
+
+    __slots__ = ("body", "keeps_alive", "method", "path", "target", "variables", "version")
+
+    def __init__(self, method: str, target: str, path: str, version: str) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.version = version
+        self.variables: dict[str, str] = {}
+        self.body: Any = None
+        self.keeps_alive = False
+
+
+class Connection:
+    """The requests of a connection, out of the bytes that come.
+
+    After a `BadRequest` nothing that comes later can be told apart any more: the
+    connection can only be closed.
+
+    Args:
+        limits: what a client may send.
+
+    """
+
+    __slots__ = (
+        *("_buffer", "_checked", "_chunk_left", "_file", "_has_ended", "_has_skipped", "_length"),
+        *("_limits", "_line_overhead", "_lines", "_request", "_state", "wants_continue"),
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+        self._has_ended = False
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._state = _HEAD
+        self._request: Request | None = None
+        # Of the head: its whole lines so far, where they end, and whether an empty one came first.
+        self._lines: list[bytes] = []
+        self._checked = 0
+        self._has_skipped = False
+        # Of the body: its length, or of what has come of it; the rest of a chunk.
+        self._length = 0
+        self._chunk_left = 0
+        self._line_overhead = 0
+        self._file: Any = None
+        #: Whether the client waits for a ``100 Continue`` before it sends the body.
+        self.wants_continue = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a next request is here."""
+        return self._state == _HEAD and not self._buffer
+
+    @property
+    def is_in_head(self) -> bool:
+        """Whether the head of a request is not yet here in full."""
+        return self._state == _HEAD
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the client sends no more."""
+        return self._has_ended
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are here that no request was made of."""
+        return len(self._buffer)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes; none of them: the client sends no more."""
+        if data:
+            self._buffer += data
+        else:
+            self._has_ended = True
+
+    def next_request(self) -> Request | None:
+        """Return the next request, once it is here in full; else `None`.
+
+        Raises:
+            BadRequest: it must be refused.
+
+        """
+        if self._state == _HEAD and not self._take_head():
+            if self._has_ended and self._buffer:
+                raise BadRequest(400, "Request ends within its head")
+            return None
+        if not self._take_body():
+            if self._has_ended:
+                raise BadRequest(400, "Request ends within its body")
+            return None
+        request = self._request
+        self._start_over()
+        return request
+
+    def close(self) -> None:
+        """Let go of what is here of a request."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._buffer.clear()
+
+    # The head.
+
+    def _take_head(self) -> bool:
+        buffer = self._buffer
+        if not self._has_skipped and not self._checked:
+            if buffer.startswith(b"\r\n"):  # one that follows a body (RFC 9112 section 2.2)
+                del buffer[:2]
+                self._has_skipped = True
+            elif buffer == b"\r":
+                return False
+        if not buffer:
+            return False
+        if not self._checked:
+            end = buffer.find(b"\r\n\r\n")
+            if end >= 0 and self._take_plain_head(bytes(memoryview(buffer)[: end + 4])):
+                del buffer[: end + 4]
+                return True
+        return self._take_lines()
+
+    def _take_plain_head(self, head: bytes) -> bool:
+        """Take a whole head if it is a plain one; else leave it to `_take_lines`."""
+        limits = self._limits
+        if len(head) > min(limits.max_request_line, limits.max_header_line):
+            return False  # some line may be too long
+        line = _REQUEST_LINE.match(head)
+        if line is None or line[3] != b"1":
+            return False
+        start = line.end()
+        if (
+            len(head) - start > limits.max_header_section
+            or head.count(b"\n") - 2 > limits.max_header_fields
+            or not _PLAIN_SECTION.fullmatch(head, start)
+        ):
+            return False
+        parsed = _request.parse_section(head, start, False)
+        if parsed is None:
+            return False
+        variables, _ = parsed
+        if "CONTENT_TYPE" in variables:
+            variables["CONTENT_TYPE"] = variables["CONTENT_TYPE"].rstrip(" \t")
+        self._begin(line, variables)
+        return True
+
+    def _take_lines(self) -> bool:
+        """Take the lines of a head that are here; tell whether that was all of it."""
+        buffer, limits, lines = self._buffer, self._limits, self._lines
+        while True:
+            start = self._checked
+            end = buffer.find(b"\n", start) + 1
+            size = (end or len(buffer)) - start
+            # Without the end of the line, of which a CR may be here.
+            length = size - 2 if end else size - 1
+            if not lines:
+                if length > limits.max_request_line:
+                    raise BadRequest(414, "Request line too long")
+            elif length > limits.max_header_line:
+                raise BadRequest(431, "Header line too long")
+            elif start + size - len(lines[0]) > limits.max_header_section:
+                raise BadRequest(431, "Header section too large")
+            if not end:
+                return False
+            line = bytes(memoryview(buffer)[start:end])
+            if line.find(b"\r") != size - 2:
+                raise BadRequest(400, "Line does not end in CRLF, or has a CR in it")
+            if not lines:
+                _check_request_line(line)
+            elif size == 2:
+                break
+            elif len(lines) > limits.max_header_fields:
+                raise BadRequest(431, "Too many header fields")
+            else:
+                _check_field(line)
+            lines.append(line)
+            self._checked = end
+        del buffer[:end]
+        request_line = _REQUEST_LINE.fullmatch(lines[0])
+        assert request_line is not None
+        self._begin(request_line, _join_fields(lines[1:]))
+        return True
+
+    def _begin(self, line: re.Match[bytes], variables: dict[str, str]) -> None:
+        """Begin a request whose head is here."""
+        method, target = line[1].decode("ascii"), line[2].decode("iso-8859-1")
+        version = "HTTP/1.0" if line[4] == b"0" else "HTTP/1.1"
+        path, authority = _split_target(method, target)
+        host = variables.get("HTTP_HOST")
+        if host is None:
+            if version == "HTTP/1.1":
+                raise BadRequest(400, "No Host")
+        elif not _HOST.fullmatch(host):
+            raise BadRequest(400, "Bad Host, or several")
+        if authority is not None:
+            if not authority or not _HOST.fullmatch(authority):
+                raise BadRequest(400, "Bad authority in the target")
+            variables["HTTP_HOST"] = authority  # RFC 9112 section 3.2.2
+        request = self._request = Request(method, target, path, version)
+        request.variables = variables
+        request.keeps_alive = _keeps_alive(variables.get("HTTP_CONNECTION"), version)
+        self._find_framing(variables, version)
+
+    def _find_framing(self, variables: dict[str, str], version: str) -> None:
+        """Find out how long the body is (RFC 9112 section 6.3)."""
+        length = variables.get("CONTENT_LENGTH")
+        codings = variables.get("HTTP_TRANSFER_ENCODING")
+        expectation = variables.get("HTTP_EXPECT")
+        self._state = _BODY
+        if codings is not None:
+            if length is not None:
+                raise BadRequest(400, "Both Content-Length and Transfer-Encoding")
+            _request.is_chunked(codings, version)
+            self._state = _CHUNK_LINE
+            from tempfile import SpooledTemporaryFile
+
+            self._file = SpooledTemporaryFile(max_size=self._limits.spool_size)  # noqa: SIM115
+        elif length is not None:
+            self._length = _request.parse_content_length(length)
+            if self._length > self._limits.max_body:
+                raise BadRequest(413, "Body too large")
+            variables["CONTENT_LENGTH"] = str(self._length)
+        if expectation is not None and version == "HTTP/1.1":
+            if expectation.lower() != "100-continue":
+                raise BadRequest(417, "Unknown expectation")
+            if codings is not None or self._length:
+                self.wants_continue = not self._buffer
+
+    # The body.
+
+    def _take_body(self) -> bool:
+        """Take what is here of the body; tell whether that was the rest of it."""
+        if self._state == _BODY:
+            return not self._length or self._take_counted()
+        while self._take_chunked():
+            pass
+        return self._state == _HEAD
+
+    def _take_counted(self) -> bool:
+        """Take a body of a known length; a long one goes to a file."""
+        buffer, request = self._buffer, self._request
+        assert request is not None
+        if buffer:
+            self.wants_continue = False
+        if self._file is None:
+            if self._length <= self._limits.spool_size:
+                if len(buffer) < self._length:
+                    return False
+                request.body = io.BytesIO(memoryview(buffer)[: self._length])
+                del buffer[: self._length]
+                return True
+            if not buffer:
+                return False
+            from tempfile import TemporaryFile
+
+            self._file = TemporaryFile()  # noqa: SIM115 - the connection closes it
+            self._chunk_left = self._length
+        self._chunk_left -= self._store(self._chunk_left)
+        if self._chunk_left:
+            return False
+        self._hand_over()
+        return True
+
+    def _store(self, size: int) -> int:
+        """Put up to so many bytes into the body's file; return how many there were."""
+        buffer = self._buffer
+        with memoryview(buffer) as view, view[:size] as part:
+            size = len(part)
+            self._file.write(part)
+        del buffer[:size]
+        return size
+
+    def _hand_over(self) -> None:
+        assert self._request is not None
+        self._file.seek(0)
+        self._request.body, self._file = self._file, None
+
+    def _take_chunked(self) -> bool:
+        """Take the next piece of a chunked body; tell whether there may be more to take."""
+        buffer = self._buffer
+        if buffer:
+            self.wants_continue = False
+        if self._state == _CHUNK:
+            self._chunk_left -= self._store(self._chunk_left)
+            if self._chunk_left:
+                return False
+            self._state = _CHUNK_END
+        if self._state == _CHUNK_END:
+            if not b"\r\n".startswith(buffer[:2]):
+                raise BadRequest(400, "Chunk longer than its size")
+            if len(buffer) < 2:
+                return False
+            del buffer[:2]
+            self._state = _CHUNK_LINE
+        if self._state == _CHUNK_LINE:
+            return self._take_chunk_line()
+        return self._take_trailer()
+
+    def _take_chunk_line(self) -> bool:
+        line = self._take_line(self._limits.max_chunk_overhead, 400, "Chunk lines too long")
+        if line is None:
+            return False
+        digits, _, extensions = line.partition(b";")
+        if extensions:
+            digits = digits.rstrip(b" \t")
+        if not 0 < len(digits) <= MAX_CHUNK_DIGITS or digits.translate(None, HEX_DIGITS):
+            raise BadRequest(400, "Bad chunk size")
+        size = int(digits, 16)
+        # So that small chunks do not cost a multiple of what they bring.
+        self._line_overhead += len(line) - 16 - 2 * size
+        if self._line_overhead > self._limits.max_chunk_overhead:
+            raise BadRequest(400, "Chunk lines too long")
+        self._length += size
+        if self._length > self._limits.max_body:
+            raise BadRequest(413, "Body too large")
+        self._chunk_left = size
+        self._state = _CHUNK if size else _TRAILERS
+        if not size:
+            self._line_overhead = 0  # of the trailers from now on
+        return True
+
+    def _take_trailer(self) -> bool:
+        """Check a line of the trailer section, and drop it (RFC 9110 section 6.5.1)."""
+        left = self._limits.max_trailers - self._line_overhead
+        line = self._take_line(left, 431, "Trailers too large")
+        if line is None:
+            return False
+        if line:
+            self._line_overhead += len(line) + 2
+            _check_field(line + b"\r\n")
+            return True
+        self._hand_over()
+        request = self._request
+        assert request is not None
+        # As the coding's removal demands (RFC 9112 section 7.1.3).
+        request.variables["CONTENT_LENGTH"] = str(self._length)
+        del request.variables["HTTP_TRANSFER_ENCODING"]
+        self._state = _HEAD
+        return False
+
+    def _take_line(self, limit: int, status: int, reason: str) -> bytes | None:
+        """Take a line of a chunked body, without its end, once it is here."""
+        buffer = self._buffer
+        end = buffer.find(b"\n")
+        if (len(buffer) - 1 if end < 0 else end - 1) > limit:
+            raise BadRequest(status, reason)
+        if end < 0:
+            return None
+        line = bytes(memoryview(buffer)[: end + 1])
+        if line.find(b"\r") != end - 1 or not _is_text(line[:-2]):
+            raise BadRequest(400, "Line does not end in CRLF, or has a control character in it")
+        del buffer[: end + 1]
+        return line[:-2]
+
+
+def _is_text(line: bytes) -> bool:
+    return not line.translate(None, _TEXT)
+
+
+_TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+
+
+def _check_request_line(line: bytes) -> None:
+    """Refuse a line that is not one of HTTP/1 (RFC 9112 section 3)."""
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise BadRequest(400, "Bad request line")
+    if found[3] != b"1":
+        raise BadRequest(505 if found[3] > b"1" else 400, "HTTP version")
+
+
+def _check_field(line: bytes) -> None:
+    """Refuse a line that is not a field (RFC 9112 section 5)."""
+    if _FIELD.fullmatch(line) is None:
+        folded = line[:1] in (b" ", b"\t")
+        raise BadRequest(400, "Folded header line" if folded else "Bad header line")
+
+
+def _join_fields(lines: list[bytes]) -> dict[str, str]:
+    """Return checked lines as CGI variables, as `request.parse_section` does."""
+    variables: dict[str, str] = {}
+    for line in lines:
+        name, _, rest = line.decode("iso-8859-1").partition(":")
+        value = rest.strip(" \t\r\n")
+        if "_" in name:
+            continue
+        key = _request.make_key(name)
+        if key not in variables:
+            variables[key] = value
+        elif key != "CONTENT_TYPE":
+            variables[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
+    return variables
+
+
+def _split_target(method: str, target: str) -> tuple[str, str | None]:
+    """Return a target in origin form, and its authority (RFC 9112 section 3.2)."""
+    if target[0] == "/":
+        return target, None
+    if method == "CONNECT":
+        raise BadRequest(501, "No tunnels here")
+    if target == "*":
+        if method == "OPTIONS":
+            return "*", None
+        raise BadRequest(400, "Bad target")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise BadRequest(400, "Bad target")
+    path = absolute[2]
+    if not path and method == "OPTIONS":
+        return "*", absolute[1]
+    return path if path.startswith("/") else "/" + path, absolute[1]
+
+
+def _keeps_alive(options: str | None, version: str) -> bool:
+    """Tell whether a client lets the connection go on (RFC 9112 section 9.3)."""
+    if options is None:
+        return version == "HTTP/1.1"
+    found = {option.strip(" \t").lower() for option in options.split(",")}
+    return "close" not in found and (version == "HTTP/1.1" or "keep-alive" in found)
+
+
+class ResponseError(ValueError):
+    """A response that an application may not give."""
+
+
+class Response:
+    """A response, as the bytes that go over the wire.
+
+    Args:
+        request: what is answered; `None` where it could not be understood.
+        server: what ``Server`` says; empty for no such header.
+        may_keep: whether the server lets the connection go on.
+
+    Attributes:
+        keeps_alive: whether the connection goes on after it; known once the head is made.
+        is_begun: whether its head was made.
+        sent: how many bytes of the body were given out, without their framing.
+
+    """
+
+    __slots__ = (
+        *("_codes", "_is_bodyless", "_is_chunked", "_is_head", "_left", "_server", "_version"),
+        *("headers", "is_begun", "keeps_alive", "sent", "status"),
+    )
+
+    def __init__(self, request: Request | None, server: str, may_keep: bool) -> None:
+        self._server = server
+        self._is_head = request is not None and request.method == "HEAD"
+        self._version = "HTTP/1.1" if request is None else request.version
+        self.keeps_alive = may_keep and request is not None and request.keeps_alive
+        self.is_begun = False
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.sent = 0
+        self._is_bodyless = self._is_head
+        self._is_chunked = False
+        # Bytes of the body that its Content-Length has left; `None` where there is none.
+        self._left: int | None = None
+
+    def set(self, status: str, headers: list[tuple[str, str]]) -> None:
+        """Set status and headers, before the head is made.
+
+        Raises:
+            ResponseError: they cannot be sent.
+
+        """
+        check_status(status)
+        check_headers(headers)
+        self.status = status
+        self.headers = headers
+
+    def begin(self, date: str, block: bytes, is_whole: bool) -> bytes:
+        """Return the head and the first block of the body.
+
+        Args:
+            date: what ``Date`` says, where the headers have none.
+            block: the first block; empty where the body has none.
+            is_whole: whether it is the whole body.
+
+        Raises:
+            ResponseError: status or headers cannot be sent; nothing has changed.
+
+        """
+        headers = list(self.headers)
+        check_headers(headers)
+        code = self.status[:3]
+        forbids_body = code[0] == "1" or code in ("204", "304")
+        is_bodyless = self._is_head or forbids_body
+        lengths = [value for name, value in headers if name.lower() == "content-length"]
+        left, is_chunked, keeps_alive = None, False, self.keeps_alive
+        if lengths:
+            try:
+                left = _request.parse_content_length(",".join(lengths))
+            except BadRequest as error:
+                raise ResponseError(f"Content-Length {lengths!r}") from error
+            if code[0] == "1" or code == "204":  # RFC 9110 section 8.6
+                headers = [item for item in headers if item[0].lower() != "content-length"]
+        elif not is_bodyless:
+            if is_whole:
+                left = len(block)
+                headers.append(("Content-Length", str(left)))
+            elif self._version == "HTTP/1.1":
+                is_chunked = True
+                headers.append(("Transfer-Encoding", "chunked"))
+            else:
+                keeps_alive = False
+        options = [value for name, value in headers if name.lower() == "connection"]
+        if options:  # no other than close, as checked
+            keeps_alive = False
+        elif not keeps_alive:
+            headers.append(("Connection", "close"))
+        elif self._version == "HTTP/1.0":
+            headers.append(("Connection", "keep-alive"))
+        head = serialize_head("1.1", self.status, headers, date, self._server)
+        self._is_bodyless, self._is_chunked, self._left = is_bodyless, is_chunked, left
+        self.keeps_alive = keeps_alive
+        self.is_begun = True
+        return head + self.frame(block) if block else head
+
+    def frame(self, block: bytes) -> bytes:
+        """Return a block of the body as it goes over the wire; what is too much is cut."""
+        if self._is_bodyless or not block:
+            return b""
+        if self._left is not None:
+            block = block[: self._left]
+            self._left -= len(block)
+        self.sent += len(block)
+        return b"%x\r\n%b\r\n" % (len(block), block) if self._is_chunked else block
+
+    @property
+    def room(self) -> int | None:
+        """How many bytes of the body may follow; `None` where that is not known."""
+        return 0 if self._is_bodyless else self._left
+
+    @property
+    def is_bodyless(self) -> bool:
+        """Whether there is no body, whatever blocks there are."""
+        return self._is_bodyless
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the body has a length that blocks may go beyond."""
+        return self._left is not None and not self._is_bodyless
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether blocks are framed one by one."""
+        return self._is_chunked
+
+    def count(self, size: int) -> None:
+        """Count bytes of the body that were sent past `frame`."""
+        self.sent += size
+        if self._left is not None:
+            self._left -= size
+
+    def end(self) -> bytes:
+        """Return what follows the last block.
+
+        A body shorter than its length leaves the client waiting for more: the connection
+        cannot go on.
+        """
+        if self._left and not self._is_bodyless:
+            self.keeps_alive = False
+        return b"0\r\n\r\n" if self._is_chunked else b""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the body ended before its length."""
+        return bool(self._left) and not self._is_bodyless
+
+
+def check_status(status: str) -> None:
+    """Refuse a status that is not three digits, a space and a reason.
+
+    Raises:
+        ResponseError: says why.
+
+    """
+    if type(status) is not str:
+        raise ResponseError(f"status must be of type str, not {type(status).__name__}")
+    if not _STATUS.match(status):
+        raise ResponseError(f"status must be three digits, a space and a reason: {status!r}")
+    if not VALUE_CONTROLS.isdisjoint(status):
+        raise ResponseError(f"control character in the status: {status!r}")
+    _check_latin1(status)
+
+
+def check_headers(headers: list[tuple[str, str]]) -> None:
+    """Refuse headers that an application may not send (PEP 3333, "Other HTTP Features").
+
+    ``Connection: close`` alone of the hop-by-hop headers is heard.
+
+    Raises:
+        ResponseError: says which, and why.
+
+    """
+    if type(headers) is not list:
+        raise ResponseError(f"headers must be a list, not {type(headers).__name__}")
+    for item in headers:
+        if type(item) is not tuple or len(item) != 2:
+            raise ResponseError(f"header must be a tuple of two: {item!r}")
+        name, value = item
+        if type(name) is not str or type(value) is not str:
+            raise ResponseError(f"header's name and value must be of type str: {item!r}")
+        if not _NAME.fullmatch(name):
+            raise ResponseError(f"header name that cannot be sent: {name!r}")
+        if not VALUE_CONTROLS.isdisjoint(value):
+            raise ResponseError(f"control character in a header: {item!r}")
+        if name.lower() in HOP_BY_HOP and item[1].strip().lower() != "close":
+            raise ResponseError(f"hop-by-hop header: {item!r}")
+        _check_latin1(value)
+
+
+def _check_latin1(text: str) -> None:
+    try:
+        text.encode("iso-8859-1")
+    except UnicodeEncodeError as error:
+        raise ResponseError(f"not Latin-1: {text!r}") from error
+
+
+_NAME = re.compile(_TOKEN.decode("ascii"))
+_STATUS = re.compile(r"[2-5][0-9][0-9] ")
+
+
+def refuse(error: BadRequest, date: str, server: str) -> bytes:
+    """Return the answer to a request that is refused, after which the connection closes."""
+    reason = HTTPStatus(error.status).phrase
+    body = f"{error.status} {reason}: {error}\n".encode("iso-8859-1")
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
+    return serialize_head("1.1", f"{error.status} {reason}", headers, date, server) + body

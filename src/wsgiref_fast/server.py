@@ -1,0 +1,322 @@
+"""An HTTP/1.1 server behind the classes of `wsgiref`: kept connections, one readiness loop.
+
+    from wsgiref_fast import serve
+    serve(app, port=8000)
+
+or, as every user of `wsgiref` knows it::
+
+    with make_server("", 8000, app, server_class=Server) as server:
+        server.serve_forever()
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+import time
+
+from ._http11.loop import Loop
+from ._http11.options import Options
+from ._http11.pool import Pool
+from .simple_server import WSGIRequestHandler, WSGIServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .types import WSGIApplication
+
+__all__ = ["Options", "Server", "serve"]
+
+_HAS_UNIX = hasattr(socket, "AF_UNIX")
+
+
+class Server(WSGIServer):
+    """A `WSGIServer` that speaks HTTP/1.1 from one readiness loop.
+
+    The application is called in the loop's thread; with ``threads=N`` in one of so many.
+    Request handler classes are not used.
+
+    Args:
+        server_address: ``(host, port)``; ``"unix:/path"``; ``"fd://3"``, a listening socket
+            that was inherited; or a list of those.
+        RequestHandlerClass: is not used; it may be any.
+        bind_and_activate: listen at once.
+        **options: see `Options`.
+
+    Raises:
+        OSError: an address cannot be listened on.
+        TypeError, ValueError: an option is none, or has a wrong value.
+
+    """
+
+    _loops: tuple[Loop, ...] = ()
+
+    def __init__(
+        self,
+        server_address: Any,
+        RequestHandlerClass: Any = WSGIRequestHandler,  # noqa: N803
+        bind_and_activate: bool = True,
+        **options: Any,
+    ) -> None:
+        self.options = Options(**options)
+        self.request_queue_size = self.options.backlog
+        addresses = server_address if isinstance(server_address, list) else [server_address]
+        if not addresses:
+            raise ValueError("no address to listen on")
+        first, *others = [_normalize(address) for address in addresses]
+        self._inherited = _find_descriptor(first)
+        self._paths: list[tuple[str, tuple[int, int]]] = []
+        self._other_addresses = others
+        self._others: list[socket.socket] = []
+        if isinstance(first, str) and self._inherited is None:
+            self.address_family = socket.AF_UNIX
+        super().__init__(first, RequestHandlerClass, bind_and_activate=False)
+        if self._inherited is not None:
+            self.socket.close()
+            self.socket = socket.socket(fileno=self._inherited)
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+            except BaseException:
+                self.server_close()
+                raise
+
+    def server_bind(self) -> None:
+        """Bind the sockets, and make the base environ."""
+        if self._inherited is not None:
+            self.server_address = self.socket.getsockname()
+            if isinstance(self.server_address, tuple):
+                self._host = self.server_address[0]
+                self.server_port = self.server_address[1]
+            else:
+                self.server_port = 0
+            self.setup_environ()
+        else:
+            if self.options.loops > 1:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if self.address_family == getattr(socket, "AF_UNIX", None):
+                _clear_path(self.server_address)
+            super().server_bind()
+            self._note_path(self.server_address)
+        for address in self._other_addresses:
+            self._others.append(self._bind_another(address))
+
+    def _bind_another(self, address: Any) -> socket.socket:
+        descriptor = _find_descriptor(address)
+        if descriptor is not None:
+            return socket.socket(fileno=descriptor)
+        if isinstance(address, str):
+            _clear_path(address)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        else:
+            host, port = address[:2]
+            kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+            family, *_, address = socket.getaddrinfo(host, port, type=kind, flags=flags)[0]
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+        self._note_path(address)
+        return listener
+
+    def _note_path(self, address: Any) -> None:
+        """Remember the file of a Unix socket: it is ours to remove as long as it is that."""
+        if isinstance(address, str) and address and address[0] != "\0":
+            found = os.stat(address)
+            self._paths.append((address, (found.st_dev, found.st_ino)))
+
+    def server_activate(self) -> None:
+        """Listen."""
+        super().server_activate()
+        for listener in self._others:
+            listener.listen(self.request_queue_size)
+
+    def server_close(self) -> None:
+        """Close the listening sockets."""
+        super().server_close()
+        for listener in self._others:
+            listener.close()
+        paths, self._paths = self._paths, []
+        for path, identity in paths:
+            try:
+                found = os.stat(path)
+                if (found.st_dev, found.st_ino) == identity:
+                    os.unlink(path)
+            except OSError:
+                pass
+
+    # Serving.
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until `shutdown`; then finish what is under way.
+
+        `service_actions` is called after each round, and every `poll_interval` seconds.
+        """
+        self._BaseServer__is_shut_down.clear()
+        try:
+            self._serve_loops(poll_interval, None, None)
+        finally:
+            self._BaseServer__shutdown_request = False
+            self._BaseServer__is_shut_down.set()
+
+    def handle_request(self) -> None:
+        """Serve one request; wait for it at most `timeout` seconds, then `handle_timeout`."""
+        until = None if self.timeout is None else time.monotonic() + self.timeout
+        if not self._serve_loops(0.5, 1, until):
+            self.handle_timeout()
+
+    def shutdown(self) -> None:
+        """End `serve_forever`, which runs in another thread, and wait until it has ended.
+
+        It stops accepting, and finishes what is under way within `Options.shutdown_timeout`.
+        """
+        self.stop()
+        self._BaseServer__is_shut_down.wait()
+
+    def stop(self, at_once: bool = False) -> None:
+        """End `serve_forever`, without waiting for that: for signal handlers."""
+        self._BaseServer__shutdown_request = True
+        for loop in self._loops:
+            loop.stop(at_once)
+
+    def _serve_loops(self, poll_interval: float, requests: int | None, until: float | None) -> bool:
+        """Run the loops; tell whether a request was served."""
+        self._take_tls_of_socket()
+        pool = Pool(self.options.threads) if self.options.threads else None
+        listeners = [self.socket, *self._others]
+        loops = [Loop(self, listeners, pool)]
+        extra: list[socket.socket] = []
+        threads: list[threading.Thread] = []
+        timeouts = [listener.gettimeout() for listener in listeners]
+        try:
+            for listener in listeners:
+                listener.setblocking(False)
+            for _ in range(1, self.options.loops if requests is None else 1):
+                extra.append(self._listen_again())
+                loops.append(Loop(self, [extra[-1]], pool))
+            self._loops = tuple(loops)
+            if self._BaseServer__shutdown_request:  # it came before there was one to hear it
+                self.stop()
+            for loop in loops[1:]:
+                threads.append(
+                    threading.Thread(target=loop.run, args=(poll_interval,), daemon=True)
+                )
+                threads[-1].start()
+            loops[0].run(poll_interval, requests, until)
+            return loops[0].has_served
+        finally:
+            for loop in loops[1:]:
+                loop.stop()
+            for thread in threads:
+                thread.join(self.options.shutdown_timeout)
+            self._loops = ()
+            for loop in loops:
+                loop.close()
+            if pool is not None:
+                pool.close(1.0)
+            for listener in extra:
+                listener.close()
+            for listener, timeout in zip(listeners, timeouts, strict=True):
+                if listener.fileno() >= 0:
+                    listener.settimeout(timeout)
+
+    def _listen_again(self) -> socket.socket:
+        """Return another socket that listens where the first one does."""
+        listener = socket.socket(self.socket.family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind(self.socket.getsockname())
+            listener.listen(self.request_queue_size)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _take_tls_of_socket(self) -> None:
+        """Heed a listening socket that somebody has wrapped, as wsgiref's users do for TLS."""
+        context = getattr(self.socket, "context", None)
+        if context is not None and self.options.ssl_context is None:
+            self.options.ssl_context = context
+
+
+def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
+    """Serve an application until SIGINT or SIGTERM, and finish what is under way.
+
+    A second signal ends it at once. In another thread than the main one signals are not
+    heard.
+
+    Args:
+        app: the WSGI application.
+        host: an address or a name; ``unix:/path`` or ``fd://3`` stand for host and port.
+        port: 0 for any that is free.
+        **options: see `Options`.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        TypeError, ValueError: an option is none, or has a wrong value.
+
+    """
+    import signal
+
+    with Server((host, port), **options) as server:
+        server.set_app(app)
+
+        def end(_number: int, _frame: object) -> None:
+            server.stop(at_once=server._BaseServer__shutdown_request)
+
+        heard = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if heard else ()
+        before = {number: signal.signal(number, end) for number in numbers}
+        try:
+            server.serve_forever()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _normalize(address: Any) -> Any:
+    """Return an address as sockets have it; the path of a Unix socket, ``fd://N`` as it is."""
+    if isinstance(address, tuple) and str(address[0]).startswith(("unix:", "fd://")):
+        address = address[0]
+    if isinstance(address, str):
+        if address.startswith("unix:"):
+            if not _HAS_UNIX:
+                raise ValueError("this platform has no Unix sockets")
+            return address.removeprefix("unix:")
+        if address.startswith("fd://") and address[5:].isdigit():
+            return address
+        raise ValueError(f"an address is (host, port), 'unix:/path' or 'fd://3', not {address!r}")
+    return address
+
+
+def _find_descriptor(address: Any) -> int | None:
+    is_inherited = isinstance(address, str) and address.startswith("fd://")
+    return int(address[5:]) if is_inherited else None
+
+
+def _clear_path(path: Any) -> None:
+    """Remove the file of a Unix socket that nobody listens on any more."""
+    if not isinstance(path, str) or not path or path[0] == "\0":
+        return
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass
