@@ -10,7 +10,7 @@ import os
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = ["headers", "request", "environ", "response", "run", "filewrapper"]
+KERNELS = ["headers", "request", "environ", "response", "run", "filewrapper", "connection"]
 
 wish = os.environ.get("WSGIREF_FAST_IMPL", "auto")
 if wish not in {"auto", "pure", "compiled"}:

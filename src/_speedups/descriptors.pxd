@@ -13,7 +13,7 @@ cdef extern from *:
     #include <unistd.h>
 
     /* Accept a connection over IPv4; -1 where none is waiting, or anything is odd. */
-    static int accept_client(int listener, PyObject **address) {
+    static inline int accept_client(int listener, PyObject **address) {
         struct sockaddr_in peer;
         socklen_t size = sizeof(peer);
         char host[INET_ADDRSTRLEN];
@@ -30,34 +30,34 @@ cdef extern from *:
         return descriptor;
     }
 
-    static Py_ssize_t receive_at_once(int descriptor, char *buffer, Py_ssize_t size) {
+    static inline Py_ssize_t receive_at_once(int descriptor, char *buffer, Py_ssize_t size) {
         return recv(descriptor, buffer, (size_t)size, MSG_DONTWAIT);
     }
 
-    static Py_ssize_t send_at_once(int descriptor, const char *data, Py_ssize_t size) {
+    static inline Py_ssize_t send_at_once(int descriptor, const char *data, Py_ssize_t size) {
         return send(descriptor, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
 
-    static int would_wait(void) {
+    static inline int would_wait(void) {
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     }
 
     /* Where no other process can have the connection, to close it ends it. */
-    static void close_descriptor(int descriptor, int is_shared) {
+    static inline void close_descriptor(int descriptor, int is_shared) {
         if (is_shared) shutdown(descriptor, SHUT_WR);
         close(descriptor);
     }
     #define ACCEPTS_DESCRIPTORS 1
     #else
-    static int accept_client(int listener, PyObject **address) { return -1; }
-    static Py_ssize_t receive_at_once(int d, char *buffer, Py_ssize_t size) { return -1; }
-    static Py_ssize_t send_at_once(int d, const char *data, Py_ssize_t size) { return -1; }
-    static int would_wait(void) { return 1; }
-    static void close_descriptor(int descriptor, int is_shared) {}
+    static inline int accept_client(int listener, PyObject **address) { return -1; }
+    static inline Py_ssize_t receive_at_once(int d, char *buffer, Py_ssize_t size) { return -1; }
+    static inline Py_ssize_t send_at_once(int d, const char *data, Py_ssize_t size) { return -1; }
+    static inline int would_wait(void) { return 1; }
+    static inline void close_descriptor(int descriptor, int is_shared) {}
     #define ACCEPTS_DESCRIPTORS 0
     #endif
 
-    static PyObject *fail(void) { return PyErr_SetFromErrno(PyExc_OSError); }
+    static inline PyObject *fail(void) { return PyErr_SetFromErrno(PyExc_OSError); }
     """
     bint ACCEPTS_DESCRIPTORS
     int accept_client(int, PyObject **)

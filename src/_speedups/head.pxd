@@ -169,7 +169,7 @@ cdef inline bint add_other(
     """Put a field with a name that is not common into `into`; false for one that is not plain."""
     cdef object key, bare
     if memchr(name, b"_", length) is not NULL:
-        return is_visible(name, name + length)
+        return is_known(table, name, length)
     key = make_key(table, name, length)
     if key in <object>table.keys:  # common, in another case: to be joined with that
         return False
@@ -204,6 +204,15 @@ cdef inline object make_key(const Table *table, const char *name, Py_ssize_t len
         if text[5 + i] == 0:
             return None
     return decode_latin1(text, length + 5)
+
+
+cdef inline bint is_known(const Table *table, const char *name, Py_ssize_t length) noexcept:
+    """Tell whether a name can be one: of characters that the table has."""
+    cdef Py_ssize_t i
+    for i in range(length):
+        if table.in_variables[<unsigned char>name[i]] == 0:
+            return False
+    return True
 
 
 cdef inline bint is_visible(const char *text, const char *end) noexcept:

@@ -76,13 +76,6 @@ cdef enum:
     RECEIVED_AT_MOST = 16384  # bytes of one call: the head of an ordinary request
     ACCEPTED_AT_MOST = 64  # connections before the server looks for anything else
 
-# By Latin-1 code: what a name, and what a value, may not hold.
-cdef unsigned char[256] name_refuses
-cdef unsigned char[256] value_refuses
-for _code in range(256):
-    name_refuses[_code] = chr(_code) in NAME_CONTROLS
-    value_refuses[_code] = chr(_code) in VALUE_CONTROLS
-
 cdef Py_ssize_t max_line = MAX_LINE, max_lines = MAX_HEADER_LINES
 cdef Table table
 cdef list table_parts = build_table(&table, _request.COMMON_KEYS, _request.FRAMING_KEYS)
@@ -92,7 +85,6 @@ cdef frozenset common_names = frozenset(
 )
 cdef str GET = "GET", HTTP_1_1 = "HTTP/1.1"
 cdef dict sys_namespace = vars(sys), time_namespace = vars(time)
-cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
 cdef type BytesIO = io.BytesIO, BufferedReader = io.BufferedReader
 # What a server's module has imported already, and a CGI script need not.
 cdef type ThreadingMixIn = None, Socket = None
@@ -106,7 +98,7 @@ cdef unsigned int socket_tag = 0
 cdef dict forks = {}
 
 include "run/plans.pxi"
-include "run/plain.pxi"
+include "plain.pxi"
 include "run/environs.pxi"
 include "run/response.pxi"
 include "run/connection.pxi"

@@ -12,6 +12,7 @@ import os
 import sys
 
 from . import _hooks
+from ._pure import connection as _pure_connection
 from ._pure import environ as _pure_environ
 from ._pure import headers as _pure_headers
 from ._pure import request as _pure_request
@@ -34,6 +35,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "request": ("parse_request_line", "parse_section"),
     "environ": ("fill_environ",),
     "response": ("serialize_head",),
+    "connection": ("heed",),
     "run": ("set_up", "start", "finish", "write", "parse", "copy_environ", "serve", "accept"),
 }
 
@@ -53,6 +55,7 @@ parse = _pure_run.parse
 copy_environ = _pure_run.copy_environ
 serve = _pure_run.serve
 accept = _pure_run.accept
+heed = _pure_connection.heed
 
 #: Classes with kernels as methods: class, method, kernel module, kernel.
 _methods: list[tuple[type, str, str, str]] = []

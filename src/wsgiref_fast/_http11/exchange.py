@@ -59,7 +59,20 @@ class Exchange:
         """Call the application and send what it answers; tell whether that was all."""
         environ = self._make_environ()
         try:
-            self._result = application(environ, self._start_response)
+            result = application(environ, self.start_response)
+        except BaseException as error:
+            return self.conclude(None, error)
+        return self.conclude(result, None)
+
+    def conclude(self, result: Any, error: BaseException | None) -> bool:
+        """Send what the application has answered, or failed with; tell whether that was all."""
+        self._result = result
+        try:
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    error = None  # a traceback in a frame that it holds is a cycle
             if not self._send_whole():
                 self._begin_iteration()
         except BaseException:
@@ -112,10 +125,10 @@ class Exchange:
         environ["QUERY_STRING"] = query
         environ["wsgi.input"] = io.BytesIO() if request.body is None else request.body
         environ["wsgi.errors"] = self._errors
-        environ["wsgi.early_hints"] = self._send_early_hints
+        environ["wsgi.early_hints"] = self.send_early_hints
         return environ
 
-    def _start_response(
+    def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Any:
         """Take status and headers of the response: PEP 3333's ``start_response()``."""
@@ -128,13 +141,13 @@ class Exchange:
         elif self.response.status:
             raise AssertionError("Headers already set!")
         self.response.set(status, headers)
-        return self._write
+        return self.write
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Send a block of the body: PEP 3333's ``write()``."""
         self._send_block(data)
 
-    def _send_early_hints(self, headers: list[tuple[str, str]]) -> None:
+    def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
         """Send a 103 with these headers (RFC 8297), where the client's version has that."""
         check_headers(list(headers))
         if self.request.version == "HTTP/1.1" and not self.response.is_begun:

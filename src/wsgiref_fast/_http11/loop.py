@@ -12,6 +12,7 @@ import time
 from collections import deque
 from itertools import count
 
+from .. import _impl
 from .._pure.response import format_date_time
 from ..util import FileWrapper
 from .access_log import make_access_log
@@ -50,11 +51,11 @@ class Loop:
     """
 
     def __init__(self, server: Any, listeners: list[socket.socket], pool: Pool | None) -> None:
-        self._server = server
+        self.server = server
         self.options = server.options
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._pool = pool
-        self._peers: dict[int, Peer] = {}
+        self.peers: dict[int, Peer] = {}
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
         self._numbers = count()
@@ -70,8 +71,11 @@ class Loop:
         self._date = (0, "")
         self._log_access = make_access_log(self.options.access_log)
         self.is_stopping = False
+        #: What the compiled kernels know of all requests, while `run` runs.
+        self.ground: Any = None
+        self._requests: int | None = None
         self._is_cut_short = False
-        self._constants: dict[str, Any] = {
+        self.constants: dict[str, Any] = {
             "SERVER_SOFTWARE": self.options.server_header or "wsgiref_fast",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http" if self.options.ssl_context is None else "https",
@@ -82,7 +86,7 @@ class Loop:
             "wsgi.input_terminated": True,
         }
         if self.options.ssl_context is not None:
-            self._constants["HTTPS"] = "on"
+            self.constants["HTTPS"] = "on"
 
     @property
     def has_served(self) -> bool:
@@ -125,17 +129,18 @@ class Loop:
         """
         self._thread = threading.get_ident()
         self._served = 0
+        self._requests = requests
+        self.ground = None
         self._poller.register(self._alarm.fileno(), READ)
         for descriptor in self._listeners:
             self._poller.register(descriptor, READ)
         self._is_accepting = True
         while not self._has_ended(requests, until):
-            for descriptor, events in self._poller.poll(self._patience(poll_interval, until)):
-                self._heed(descriptor, events)
+            _impl.heed(self, self._poller.poll(self._patience(poll_interval, until)))
             for _ in range(len(self._soon)):
                 self._guard(None, self._soon.popleft())
             self._look_at_the_time()
-            self._server.service_actions()
+            self.server.service_actions()
 
     def _has_ended(self, requests: int | None, until: float | None) -> bool:
         """Tell whether there is nothing more to do; begin to end where that was asked for."""
@@ -143,7 +148,7 @@ class Loop:
             if self._end_at is None:
                 self._begin_to_end()
             assert self._end_at is not None
-            return not self._peers or self._is_cut_short or time.monotonic() >= self._end_at
+            return not self.peers or self._is_cut_short or time.monotonic() >= self._end_at
         if requests is not None and self._served >= requests:
             return True
         return until is not None and time.monotonic() >= until
@@ -155,7 +160,7 @@ class Loop:
             if self._is_accepting:
                 self._accept(descriptor)
         self._pause_accepting()
-        for peer in list(self._peers.values()):
+        for peer in list(self.peers.values()):
             if peer.state in (READING, HANDSHAKE) and peer.connection.is_idle:
                 self._guard(peer, peer.on_readable)  # what it has sent is under way
                 if peer.state in (READING, HANDSHAKE) and peer.connection.is_idle:
@@ -163,7 +168,7 @@ class Loop:
 
     def close(self) -> None:
         """Close all connections, and what the loop itself has."""
-        for peer in list(self._peers.values()):
+        for peer in list(self.peers.values()):
             if peer.state == ANSWERING and self._pool is not None:
                 peer.interrupt()
             else:
@@ -186,8 +191,9 @@ class Loop:
             patience = min(patience, max(0.0, min(times) - time.monotonic()))
         return patience
 
-    def _heed(self, descriptor: int, events: int) -> None:
-        peer = self._peers.get(descriptor)
+    def heed(self, descriptor: int, events: int) -> None:
+        """Go on with a connection that is ready for something, or with a new one."""
+        peer = self.peers.get(descriptor)
         if peer is not None:
             # An end or an error is read, where it is not only waited to write.
             if events & WRITE and not events & READ:
@@ -207,16 +213,20 @@ class Loop:
         try:
             action()
         except Exception:
-            _LOGGER.exception("%s: internal error", "-" if peer is None else peer.host)
-            if peer is not None:
-                peer.close()
+            self.fail(peer)
+
+    def fail(self, peer: Peer | None) -> None:
+        """Log the current exception, and close the connection that it is about."""
+        _LOGGER.exception("%s: internal error", "-" if peer is None else peer.host or "-")
+        if peer is not None:
+            peer.close()
 
     # Accepting.
 
     def _accept(self, descriptor: int) -> None:
         listener = self._listeners[descriptor]
         for _ in range(_ACCEPTED_IN_A_ROW):
-            if len(self._peers) >= self.options.max_connections:
+            if len(self.peers) >= self.options.max_connections:
                 self._pause_accepting()
                 return
             try:
@@ -238,7 +248,7 @@ class Loop:
             connection.setblocking(False)
             if connection.family != getattr(socket, "AF_UNIX", None):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            if not self._server.verify_request(connection, address):
+            if not self.server.verify_request(connection, address):
                 connection.close()
                 return
             context = self.options.ssl_context
@@ -250,7 +260,7 @@ class Loop:
             connection.close()
             raise
         peer = Peer(self, connection, address)
-        self._peers[peer.descriptor] = peer
+        self.peers[peer.descriptor] = peer
         self._poller.register(peer.descriptor, READ)
         if context is not None:
             peer.state = HANDSHAKE
@@ -271,6 +281,10 @@ class Loop:
             self._is_accepting = True
             for descriptor in self._listeners:
                 self._poller.register(descriptor, READ)
+
+    def is_usual(self) -> bool:
+        """Tell whether requests can be served without a word to the loop."""
+        return self._pool is None and self._log_access is None and self._requests is None
 
     # For connections.
 
@@ -295,7 +309,7 @@ class Loop:
 
     def forget(self, peer: Peer) -> None:
         """Close a connection's socket."""
-        if self._peers.pop(peer.descriptor, None) is None:
+        if self.peers.pop(peer.descriptor, None) is None:
             return
         if peer.wanted:
             self._poller.unregister(peer.descriptor)
@@ -334,18 +348,17 @@ class Loop:
 
     def application(self) -> WSGIApplication:
         """Return the server's application."""
-        application: WSGIApplication | None = self._server.get_app()
+        application: WSGIApplication | None = self.server.get_app()
         if application is None:
             raise RuntimeError("the server has no application: see set_app()")
         return application
 
     def make_environ(self, peer: Peer) -> WSGIEnvironment:
         """Return what each environ of a connection begins with."""
-        environ: WSGIEnvironment = self._server.base_environ.copy()
-        environ.update(self._constants)
+        environ: WSGIEnvironment = self.server.base_environ.copy()
+        environ.update(self.constants)
         environ["REMOTE_ADDR"] = peer.host
-        address = peer.address
-        environ["REMOTE_PORT"] = str(address[1]) if isinstance(address, tuple) else ""
+        environ["REMOTE_PORT"] = peer.port
         environ["wsgi.errors"] = sys.stderr
         return environ
 
@@ -361,7 +374,7 @@ class Loop:
     def log_access(self, peer: Peer, exchange: Exchange) -> None:
         """Log a response, if that is wanted."""
         if self._log_access is not None:
-            self._log_access(peer.host, exchange)
+            self._log_access(peer.host or "-", exchange)
 
     def log_error(self, host: str, reason: str) -> None:
         """Log what went wrong with a client."""

@@ -51,8 +51,9 @@ class Peer:
 
     __slots__ = (
         *("_has_closed_writing", "_is_running", "_is_timed", "_may_block", "_pending"),
-        *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "is_first"),
-        *("loop", "options", "queued", "sock", "state", "wanted"),
+        *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
+        *("is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
+        *("state", "wanted"),
     )
 
     def __init__(self, loop: Loop, sock: socket.socket, address: Any) -> None:
@@ -61,6 +62,10 @@ class Peer:
         self.sock = sock
         self.descriptor = sock.fileno()
         self.address = address
+        #: The client's address and port, as text; of a Unix socket there are none.
+        has_port = isinstance(address, tuple)
+        self.host = str(address[0]) if has_port else ""
+        self.port = str(address[1]) if has_port else ""
         self.connection = Connection(self.options)
         self.exchange: Exchange | None = None
         self.state = READING
@@ -69,6 +74,8 @@ class Peer:
         #: When its time is over, and the time under which the loop has it in its queue.
         self.deadline = 0.0
         self.queued: float | None = None
+        #: Whether there is nothing between its bytes and the system.
+        self.is_plain = type(sock) is socket.socket
         #: Whether it has sent no request yet.
         self.is_first = True
         self._pending: deque[memoryview] = deque()
@@ -79,14 +86,6 @@ class Peer:
         self._is_timed = False
         self._unread = 0
         self._has_closed_writing = False
-
-    @property
-    def host(self) -> str:
-        """The client's address, as text for a log."""
-        address = self.address
-        if isinstance(address, tuple) and address:
-            return str(address[0])
-        return str(address) if address else "-"
 
     @property
     def is_closed(self) -> bool:
@@ -113,7 +112,7 @@ class Peer:
 
     def log_error(self, reason: str) -> None:
         """Log what went wrong with this client."""
-        self.loop.log_error(self.host, reason)
+        self.loop.log_error(self.host or "-", reason)
 
     # What the loop has heard.
 
@@ -212,6 +211,56 @@ class Peer:
                 break
             self.connection.receive(data)
         self.advance()
+
+    # For the short cut through what is plain.
+
+    def take(self, data: bytes) -> None:
+        """Go on with bytes that have been received; none: the client sends no more."""
+        self.connection.receive(data)
+        self.advance()
+
+    def rest(self, until: float) -> None:
+        """Wait for the next request, as all that was here has been answered."""
+        self.is_first = self._is_timed = False
+        self.deadline = until
+        if self.queued is None or until < self.queued:
+            self.loop.expect(self)
+
+    def adopt(
+        self, data: bytes, status: str | None, headers: list[tuple[str, str]] | None
+    ) -> Exchange:
+        """Return the exchange of a request that is being served already."""
+        self.connection.receive(data)
+        request = self.connection.next_request()
+        assert request is not None
+        self.is_first = self._is_timed = False
+        self.state = ANSWERING
+        self._is_running = True
+        self.exchange = Exchange(self, request, not self.loop.is_stopping)
+        if status is not None and headers is not None:
+            self.exchange.response.set(status, headers)
+        return self.exchange
+
+    def conclude(self, result: Any, error: BaseException | None, rest: bytes) -> None:
+        """Go on with an adopted exchange, whose application has returned, or failed."""
+        assert self.exchange is not None
+        self._is_running = True
+        try:
+            is_finished = self.exchange.conclude(result, error)
+        finally:
+            self._is_running = False
+        if rest:
+            self.connection.receive(rest)
+        if self.finish_in_loop(is_finished):
+            self.advance()
+
+    def send_late(self, data: bytes, rest: bytes) -> None:
+        """Send what is left of a response when the client takes it; then go on."""
+        self.is_first = self._is_timed = False
+        self._pending.append(memoryview(data))
+        if rest:
+            self.connection.receive(rest)
+        self._want_to_write()
 
     def advance(self) -> None:
         """Serve the requests that are here."""

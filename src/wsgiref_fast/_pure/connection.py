@@ -691,6 +691,18 @@ _NAME = re.compile(_TOKEN.decode("ascii"))
 _STATUS = re.compile(r"[2-5][0-9][0-9] ")
 
 
+def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
+    """Go on with those connections of a loop that are ready.
+
+    Args:
+        loop: has a method of the same name, for one of them.
+        ready: descriptors, and what each is ready for.
+
+    """
+    for descriptor, events in ready:
+        loop.heed(descriptor, events)
+
+
 def refuse(error: BadRequest, date: str, server: str) -> bytes:
     """Return the answer to a request that is refused, after which the connection closes."""
     reason = HTTPStatus(error.status).phrase

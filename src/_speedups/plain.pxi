@@ -1,4 +1,15 @@
 # What is plain: statuses, headers, blocks and lines of log that can be sent as they are.
+# Included by the kernels that answer requests.
+
+# By Latin-1 code: what a name, and what a value, may not hold.
+cdef unsigned char[256] name_refuses
+cdef unsigned char[256] value_refuses
+for _code in range(256):
+    name_refuses[_code] = chr(_code) in NAME_CONTROLS
+    value_refuses[_code] = chr(_code) in VALUE_CONTROLS
+
+cdef tuple hop_by_hop = tuple(sorted(HOP_BY_HOP))
+
 
 cdef bint is_status(status) noexcept:
     """Tell whether a status is three digits, a space and a reason that can be sent."""
@@ -45,7 +56,7 @@ cdef bint is_hop_by_hop(name) noexcept:
     return False
 
 
-cdef bint are_plain(list headers) except -1:
+cdef inline bint are_plain(list headers) except -1:
     """Tell whether headers can be sent as they are."""
     with cython.critical_section(headers):
         return are_plain_locked(headers)
@@ -59,7 +70,7 @@ cdef bint are_plain_locked(list headers) noexcept:
     return True
 
 
-cdef bint has_field(list headers, str name) except -1:
+cdef inline bint has_field(list headers, str name) except -1:
     """Tell whether a header of that name is there."""
     with cython.critical_section(headers):
         return has_field_locked(headers, name)
@@ -92,21 +103,21 @@ cdef object only_item(list blocks):
         return <object>PyList_GET_ITEM(blocks, 0) if PyList_GET_SIZE(blocks) == 1 else None
 
 
-cdef dict plain_dict(value):
+cdef inline dict plain_dict(value):
     return value if type(value) is dict else None
 
 
-cdef list plain_list(dict held):
+cdef inline list plain_list(dict held):
     """Return the list that `Headers` hold, if that is all they have."""
     headers = held.get("_headers") if PyDict_GET_SIZE(held) == 1 else None
     return headers if type(headers) is list else None
 
 
-cdef bint is_ascii(text) noexcept:
+cdef inline bint is_ascii(text) noexcept:
     return is_latin1(text) and PyUnicode_IS_ASCII(<str>text)
 
 
-cdef bint is_plain_line(str text) noexcept:
+cdef inline bint is_plain_line(str text) noexcept:
     """Tell whether a line of log has nothing to be escaped but its end."""
     cdef const unsigned char *data = bytes_of(text)
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text) - 1
