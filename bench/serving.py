@@ -1,5 +1,7 @@
 """A server in a process of its own: ``python serving.py PACKAGE PROTOCOL [FILE]``.
 
+The protocol is 1.0, or 1.1 for handlers that keep connections; ``server`` is `Server`.
+
 It prints its port, answers with a fixed page or with a file, and ends when its standard
 input does (bjoern: when it is killed).
 """
@@ -54,10 +56,13 @@ def main(package: str, protocol: str, path: str = "") -> None:
         # Else what is measured under wrk is how clients wait for room in a queue of five.
         module.WSGIServer.request_queue_size = 128
     handler_class: Any = module.WSGIRequestHandler
-    if protocol != "1.0":
+    if protocol == "1.1":
         names = {"protocol_version": f"HTTP/{protocol}"}
         handler_class = type("Handler", (handler_class,), names)
-    with module.make_server("127.0.0.1", 0, app, handler_class=handler_class) as server:
+    server_class = module.WSGIServer
+    if protocol == "server":
+        server_class = import_module(f"{package}.server").Server
+    with module.make_server("127.0.0.1", 0, app, server_class, handler_class) as server:
         print(server.server_port, flush=True)
         threading.Thread(target=server.serve_forever).start()
         sys.stdin.read()

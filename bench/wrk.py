@@ -1,4 +1,4 @@
-"""Load from ``wrk``, each request on a connection of its own."""
+"""Load from ``wrk``: each request on a connection of its own, or kept ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-_OPTIONS = ("--threads", "2", "--connections", "16", "--duration", "1s")
+_OPTIONS = ("--threads", "2", "--duration", "1s")
+_CLOSING = ("--connections", "16", "--header", "Connection: close")
+_KEPT = ("--connections", "32")
 
 
 @dataclass
@@ -29,8 +31,16 @@ def need() -> None:
 
 def load(port: int) -> Load:
     """Ask a server for its page for a second, by two threads with 16 connections at a time."""
-    url = f"http://127.0.0.1:{port}/"
-    command = ["wrk", *_OPTIONS, "--header", "Connection: close", url]
+    return _load(port, _CLOSING)
+
+
+def load_kept(port: int, fields: tuple[str, ...] = ()) -> Load:
+    """Do so over 32 connections that are kept, with these header fields."""
+    return _load(port, (*_KEPT, *(option for field in fields for option in ("--header", field))))
+
+
+def _load(port: int, options: tuple[str, ...]) -> Load:
+    command = ["wrk", *_OPTIONS, *options, f"http://127.0.0.1:{port}/"]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return Load(
         int(_number(r"(\d+) requests in", report)),
