@@ -271,15 +271,21 @@ cdef Py_ssize_t serve_one(
     if environ is None:
         peer.take(PyBytes_FromStringAndSize(text, left))
         return HANDED_OVER
-    application = loop.application()
     reply = Reply.__new__(Reply)
     reply.peer = peer
     reply.text = text
     reply.size = size
     environ["wsgi.early_hints"] = reply.early_hints
-    outcome = call_application(application, environ, reply.start_response)
+    try:
+        application = loop.application()
+    except BaseException as missing:
+        outcome, error = NULL, missing
+    else:
+        outcome = call_application(application, environ, reply.start_response)
+        if outcome is NULL:
+            error = take_error()
     if outcome is NULL:
-        result, error = None, take_error()
+        result = None
     else:
         result = <object>outcome
         Py_DECREF(result)

@@ -15,12 +15,15 @@ from ..util import FileWrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from .._pure.connection import Request
     from ..types import WSGIApplication, WSGIEnvironment
     from .peer import Peer
+
+#: What no iterator of an application yields.
+_END: Any = object()
 
 _ERROR_BODY = b"A server error occurred.  Please contact the administrator."
 _ERROR_HEADERS = [("Content-Type", "text/plain")]
@@ -55,11 +58,11 @@ class Exchange:
         self.is_cut = False
         self.began_at = time.monotonic()
 
-    def run(self, application: WSGIApplication) -> bool:
+    def run(self, find_application: Callable[[], WSGIApplication]) -> bool:
         """Call the application and send what it answers; tell whether that was all."""
-        environ = self._make_environ()
         try:
-            result = application(environ, self.start_response)
+            environ = self._make_environ()
+            result = find_application()(environ, self.start_response)
         except BaseException as error:
             return self.conclude(None, error)
         return self.conclude(result, None)
@@ -92,8 +95,8 @@ class Exchange:
                         break
                     continue
                 assert self._iterator is not None
-                block = next(self._iterator, None)
-                if block is None:
+                block = next(self._iterator, _END)
+                if block is _END:
                     if not self.response.is_begun:
                         self._begin(b"", True)
                     break
@@ -145,11 +148,14 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Send a block of the body: PEP 3333's ``write()``."""
+        if self._peer.is_closed:
+            raise ConnectionResetError("the client has gone")
         self._send_block(data)
 
     def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
         """Send a 103 with these headers (RFC 8297), where the client's version has that."""
-        check_headers(list(headers))
+        headers = list(headers)
+        check_headers(headers)
         if self.request.version == "HTTP/1.1" and not self.response.is_begun:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
             self._peer.send(f"HTTP/1.1 103 Early Hints\r\n{lines}\r\n".encode("iso-8859-1"))
@@ -254,7 +260,7 @@ class Exchange:
     def _fail(self) -> bool:
         """Log the current exception, and answer with an error page where that can be."""
         error = sys.exc_info()[1]
-        if self._peer.is_closed or isinstance(error, (ConnectionError, TimeoutError)):
+        if self._peer.is_closed:
             if not isinstance(error, (ConnectionError, TimeoutError)):
                 self._log_exception()
             self.is_cut = True
@@ -288,6 +294,8 @@ class Exchange:
 
     def _finish(self) -> bool:
         response = self.response
+        if self._peer.is_closed:
+            self.is_cut = True
         if not self.is_cut:
             rest = response.end()
             if rest:
@@ -306,9 +314,15 @@ class Exchange:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-        except Exception:
+        except KeyboardInterrupt:
+            self._log_exception()
+            raise
+        except BaseException:
             self._log_exception()
         finally:
             body, self.request.body = self.request.body, None
             if body is not None:
-                body.close()
+                try:
+                    body.close()
+                except OSError:
+                    self._log_exception()

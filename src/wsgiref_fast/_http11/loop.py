@@ -16,7 +16,7 @@ from .. import _impl
 from .._pure.response import format_date_time
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import ANSWERING, CLOSED, HANDSHAKE, READING, Peer
+from .peer import ANSWERING, CLOSED, HANDSHAKE, Peer
 from .polling import READ, WRITE, make_poller
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class Loop:
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
         self._numbers = count()
-        self._soon: deque[Callable[[], object]] = deque()
+        self._soon: deque[tuple[Peer, Callable[[], object]]] = deque()
         self._alarm, self._bell = socket.socketpair()
         self._alarm.setblocking(False)
         self._bell.setblocking(False)
@@ -102,9 +102,9 @@ class Loop:
         self.is_stopping = True
         self._wake()
 
-    def call_soon(self, action: Callable[[], object]) -> None:
+    def call_soon(self, peer: Peer, action: Callable[[], object]) -> None:
         """Have the loop call something in its own thread."""
-        self._soon.append(action)
+        self._soon.append((peer, action))
         if threading.get_ident() != self._thread:
             self._wake()
 
@@ -138,32 +138,32 @@ class Loop:
         while not self._has_ended(requests, until):
             _impl.heed(self, self._poller.poll(self._patience(poll_interval, until)))
             for _ in range(len(self._soon)):
-                self._guard(None, self._soon.popleft())
+                self._guard(*self._soon.popleft())
             self._look_at_the_time()
             self.server.service_actions()
 
     def _has_ended(self, requests: int | None, until: float | None) -> bool:
         """Tell whether there is nothing more to do; begin to end where that was asked for."""
+        if requests is not None and self._served >= requests:
+            self.is_stopping = True
         if self.is_stopping:
             if self._end_at is None:
                 self._begin_to_end()
             assert self._end_at is not None
             return not self.peers or self._is_cut_short or time.monotonic() >= self._end_at
-        if requests is not None and self._served >= requests:
-            return True
         return until is not None and time.monotonic() >= until
 
     def _begin_to_end(self) -> None:
         """Take what has come so far, and no more."""
         self._end_at = time.monotonic() + self.options.shutdown_timeout
         for descriptor in list(self._listeners):
-            if self._is_accepting:
+            if self._is_accepting and self._requests is None:
                 self._accept(descriptor)
         self._pause_accepting()
         for peer in list(self.peers.values()):
-            if peer.state in (READING, HANDSHAKE) and peer.connection.is_idle:
+            if peer.is_waiting:
                 self._guard(peer, peer.on_readable)  # what it has sent is under way
-                if peer.state in (READING, HANDSHAKE) and peer.connection.is_idle:
+                if peer.is_waiting:
                     peer.close()
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ class Loop:
             else:
                 peer.close()
         while self._soon:
-            self._guard(None, self._soon.popleft())
+            self._guard(*self._soon.popleft())
         self._poller.close()
         self._alarm.close()
         self._bell.close()
@@ -226,7 +226,8 @@ class Loop:
     def _accept(self, descriptor: int) -> None:
         listener = self._listeners[descriptor]
         for _ in range(_ACCEPTED_IN_A_ROW):
-            if len(self.peers) >= self.options.max_connections:
+            most = self.options.max_connections if self._requests is None else 1
+            if len(self.peers) >= most:
                 self._pause_accepting()
                 return
             try:
@@ -235,6 +236,9 @@ class Loop:
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:
+                if listener.fileno() != descriptor:
+                    self.is_stopping = True  # somebody has closed it
+                    return
                 if error.errno in _FULL:
                     _LOGGER.warning("cannot accept: %s", error)
                     self._pause_accepting()
@@ -272,8 +276,9 @@ class Loop:
     def _pause_accepting(self) -> None:
         if self._is_accepting:
             self._is_accepting = False
-            for descriptor in self._listeners:
-                self._poller.unregister(descriptor)
+            for descriptor, listener in self._listeners.items():
+                if listener.fileno() == descriptor:  # nobody has closed it
+                    self._poller.unregister(descriptor)
 
     def _resume_accepting(self) -> None:
         self._resume_at = None
@@ -285,6 +290,11 @@ class Loop:
     def is_usual(self) -> bool:
         """Tell whether requests can be served without a word to the loop."""
         return self._pool is None and self._log_access is None and self._requests is None
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether connections may go on after the next response."""
+        return not self.is_stopping and self._requests is None
 
     # For connections.
 
@@ -314,12 +324,7 @@ class Loop:
         if peer.wanted:
             self._poller.unregister(peer.descriptor)
             peer.wanted = 0
-        unwrap = getattr(peer.sock, "unwrap", None)
-        if unwrap is not None:
-            try:
-                unwrap()  # tells the client, and does not wait for its answer
-            except (OSError, ValueError):
-                pass
+        peer.say_goodbye()
         peer.sock.close()
         if self._resume_at is None and not self._is_accepting:
             self._resume_accepting()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Bytes of one call.
 _RECEIVED_AT_MOST = 65536
 
+#: Bytes of TLS at once: OpenSSL says nothing of what a client took of more.
+_SENT_AT_MOST = 16384
+
 #: Bytes of a file that are sent by one call: others are to be heard in between.
 _FILE_AT_ONCE = 1 << 20
 
@@ -51,6 +54,7 @@ class Peer:
 
     __slots__ = (
         *("_has_closed_writing", "_is_running", "_is_timed", "_may_block", "_pending"),
+        *("_is_aborted", "_has_turn_coming", "_is_refused"),
         *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
         *("is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
         *("state", "wanted"),
@@ -86,11 +90,21 @@ class Peer:
         self._is_timed = False
         self._unread = 0
         self._has_closed_writing = False
+        # Whether `advance_later` will be called; whether it was refused something.
+        self._has_turn_coming = False
+        self._is_refused = False
+        self._is_aborted = False
 
     @property
     def is_closed(self) -> bool:
         """Whether there is nobody to send anything to."""
         return self.state == CLOSED
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is under way."""
+        is_open = self.state in (READING, HANDSHAKE)
+        return is_open and not self._pending and self.connection.is_idle
 
     @property
     def is_blocked(self) -> bool:
@@ -151,7 +165,7 @@ class Peer:
         """Give up, as the time is over."""
         if self.state == READING:
             connection = self.connection
-            if connection.is_idle:
+            if connection.is_idle or self._pending:
                 self.close()
             else:
                 what = "head" if connection.is_in_head else "body"
@@ -198,6 +212,8 @@ class Peer:
             return b""
 
     def _read(self) -> None:
+        if self._has_turn_coming:
+            return  # first what is here
         data = self._receive()
         if data is None:
             return
@@ -276,16 +292,19 @@ class Peer:
                 return
             self.is_first = self._is_timed = False
             self.state = ANSWERING
-            self.exchange = Exchange(self, request, not self.loop.is_stopping)
+            self.exchange = Exchange(self, request, self.loop.may_keep)
             if not self.loop.dispatch(self):
                 return
         if connection.buffered:
-            self.loop.call_soon(self.advance_later)
+            self._has_turn_coming = True
+            self.deadline = float("inf")
+            self.loop.call_soon(self, self.advance_later)
         else:
             self._wait_for_more()
 
     def advance_later(self) -> None:
         """Serve the requests that are here, after others were heard."""
+        self._has_turn_coming = False
         if self.state == READING and not self._pending:
             self.advance()
 
@@ -317,7 +336,7 @@ class Peer:
         assert self.exchange is not None
         self._is_running = True
         try:
-            is_finished = self.exchange.run(self.loop.application())
+            is_finished = self.exchange.run(self.loop.application)
         finally:
             self._is_running = False
         return self.finish_in_loop(is_finished)
@@ -335,10 +354,11 @@ class Peer:
         assert self.exchange is not None
         self._is_running = self._may_block = True
         try:
-            self.exchange.run(self.loop.application())
+            self._send_rest()
+            self.exchange.run(self.loop.application)
         finally:
             self._is_running = False
-            self.loop.call_soon(self._finish_in_thread)
+            self.loop.call_soon(self, self._finish_in_thread)
 
     def _finish_in_thread(self) -> None:
         """Go on, in the loop's thread again."""
@@ -359,7 +379,8 @@ class Peer:
         self.loop.log_access(self, exchange)
         if self.state == CLOSED:
             return
-        if exchange.response.keeps_alive and not exchange.is_cut:
+        response = exchange.response
+        if response.is_begun and response.keeps_alive and not exchange.is_cut:
             self.state = READING
             if self._pending:
                 self._want_to_write()
@@ -372,6 +393,7 @@ class Peer:
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer a request that is no good, and close."""
+        self._is_refused = True
         self.log_error(f"{error.status} {error}")
         self.send(refuse(error, self.date(), self.options.server_header))
         self._linger()
@@ -384,6 +406,8 @@ class Peer:
             return
         if self._pending:
             self._pending.append(memoryview(data))
+            if self._may_block:
+                self._send_rest()
             return
         sent = self._send_some(data)
         if sent < len(data):
@@ -393,13 +417,19 @@ class Peer:
 
     def _send_some(self, data: Any) -> int:
         """Send what the client takes now; return how many bytes. All of them, if it has gone."""
+        sent = 0
         try:
-            return self.sock.send(data)
+            if self.is_plain:
+                return self.sock.send(data)
+            view = memoryview(data)
+            while sent < len(view):
+                sent += self.sock.send(view[sent : sent + _SENT_AT_MOST])
+            return sent
         except (BlockingIOError, InterruptedError):
-            return 0
+            return sent
         except OSError as error:
             if is_wanting(error):
-                return 0
+                return sent
             self.close()
             return len(data)
 
@@ -424,9 +454,11 @@ class Peer:
         while pending and self.state != CLOSED:
             view = pending[0]
             sent = self._send_some(view) if view else 0
+            if self.state == CLOSED:
+                break
             if sent < len(view):
                 pending[0] = view[sent:]
-                if sent or progress:
+                if (sent or progress) and not self._may_block:
                     self.set_deadline(self.options.send_timeout)
                 return False
             progress = True
@@ -459,12 +491,15 @@ class Peer:
                 self.close()
                 return
             data = self._receive()
-            if data == b"" or (data is None and not self.connection.buffered):
+            if data == b"" or (
+                data is None and not self.connection.buffered and not self._is_refused
+            ):
                 # Whatever it sent has been read.
                 self.close()
                 return
             self._unread = len(data or b"")
             try:
+                self.say_goodbye()
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError:
                 self.close()
@@ -484,6 +519,7 @@ class Peer:
         """Close so that the client can tell that it was not all."""
         if self.state != CLOSED:
             try:
+                self._is_aborted = True
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             except OSError:
                 pass
@@ -506,9 +542,19 @@ class Peer:
     def interrupt(self) -> None:
         """Have a thread that runs the exchange find that the client is gone."""
         try:
-            self.sock.shutdown(socket.SHUT_RDWR)
+            # Past TLS's own, which would have the thread send what follows in the clear.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
         except OSError:
             pass
+
+    def say_goodbye(self) -> None:
+        """Tell a TLS client that this was all, unless it was not."""
+        unwrap = getattr(self.sock, "unwrap", None)
+        if unwrap is not None and not self._is_aborted:
+            try:
+                unwrap()  # does not wait for its answer
+            except (OSError, ValueError):
+                pass
 
     def set_deadline(self, seconds: float) -> None:
         """Have `on_deadline` called after so many seconds, unless another one is set."""

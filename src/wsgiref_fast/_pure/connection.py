@@ -185,7 +185,6 @@ class Connection:
         if not self._checked:
             end = buffer.find(b"\r\n\r\n")
             if end >= 0 and self._take_plain_head(bytes(memoryview(buffer)[: end + 4])):
-                del buffer[: end + 4]
                 return True
         return self._take_lines()
 
@@ -210,6 +209,7 @@ class Connection:
         variables, _ = parsed
         if "CONTENT_TYPE" in variables:
             variables["CONTENT_TYPE"] = variables["CONTENT_TYPE"].rstrip(" \t")
+        del self._buffer[: len(head)]
         self._begin(line, variables)
         return True
 
@@ -675,7 +675,9 @@ def check_headers(headers: list[tuple[str, str]]) -> None:
             raise ResponseError(f"header name that cannot be sent: {name!r}")
         if not VALUE_CONTROLS.isdisjoint(value):
             raise ResponseError(f"control character in a header: {item!r}")
-        if name.lower() in HOP_BY_HOP and item[1].strip().lower() != "close":
+        lower = name.lower()
+        is_close = lower == "connection" and value.strip().lower() == "close"
+        if lower in HOP_BY_HOP and not is_close:
             raise ResponseError(f"hop-by-hop header: {item!r}")
         _check_latin1(value)
 
