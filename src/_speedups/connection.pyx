@@ -425,6 +425,7 @@ cdef bint answer(
     if (
         block is None
         or status is None
+        or loop.is_stopping
         or not may_have_body(status)
         or not can_be_sent(headers)
         or not have_tokens(headers)

@@ -96,7 +96,7 @@ class Server(WSGIServer):
                 self.server_port = 0
             self.setup_environ()
         else:
-            if self.options.loops > 1:
+            if self._can_share():
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if self.address_family == getattr(socket, "AF_UNIX", None):
                 _clear_path(self.server_address)
@@ -169,7 +169,8 @@ class Server(WSGIServer):
 
     def handle_request(self) -> None:
         """Serve one request; wait for it at most `timeout` seconds, then `handle_timeout`."""
-        until = None if self.timeout is None else time.monotonic() + self.timeout
+        bounds = [t for t in (self.socket.gettimeout(), self.timeout) if t is not None]
+        until = time.monotonic() + min(bounds) if bounds else None
         if not self._serve_loops(0.5, 1, until):
             self.handle_timeout()
 
@@ -230,6 +231,10 @@ class Server(WSGIServer):
 
     def _listen_again(self) -> socket.socket:
         """Return another socket that listens where the first one does."""
+        if not self._can_share():
+            listener = socket.socket(fileno=os.dup(self.socket.fileno()))
+            listener.setblocking(False)
+            return listener
         listener = socket.socket(self.socket.family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -241,6 +246,11 @@ class Server(WSGIServer):
             listener.close()
             raise
         return listener
+
+    def _can_share(self) -> bool:
+        """Tell whether several sockets are to listen at the first address."""
+        is_unix = self.socket.family == getattr(socket, "AF_UNIX", None)
+        return self.options.loops > 1 and self._inherited is None and not is_unix
 
     def _take_tls_of_socket(self) -> None:
         """Heed a listening socket that somebody has wrapped, as wsgiref's users do for TLS."""
@@ -272,13 +282,19 @@ def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8000, **opt
         server.set_app(app)
 
         def end(_number: int, _frame: object) -> None:
-            server.stop(at_once=server._BaseServer__shutdown_request)
+            is_second = server._BaseServer__shutdown_request
+            server.stop(at_once=is_second)
+            if is_second:
+                raise KeyboardInterrupt  # it may be an application that has this thread
 
         heard = threading.current_thread() is threading.main_thread()
         numbers = (signal.SIGINT, signal.SIGTERM) if heard else ()
         before = {number: signal.signal(number, end) for number in numbers}
         try:
             server.serve_forever()
+        except KeyboardInterrupt:
+            if not heard:
+                raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -315,6 +331,7 @@ def _clear_path(path: Any) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
+            probe.setblocking(False)  # one whose backlog is full is alive, and lets us wait
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)

@@ -15,11 +15,11 @@ from ..util import FileWrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from .._pure.connection import Request
-    from ..types import WSGIApplication, WSGIEnvironment
+    from ..types import WSGIEnvironment
     from .peer import Peer
 
 #: What no iterator of an application yields.
@@ -58,11 +58,11 @@ class Exchange:
         self.is_cut = False
         self.began_at = time.monotonic()
 
-    def run(self, find_application: Callable[[], WSGIApplication]) -> bool:
+    def run(self) -> bool:
         """Call the application and send what it answers; tell whether that was all."""
         try:
-            environ = self._make_environ()
-            result = find_application()(environ, self.start_response)
+            application = self._peer.loop.application()
+            result = application(self._make_environ(), self.start_response)
         except BaseException as error:
             return self.conclude(None, error)
         return self.conclude(result, None)
@@ -151,6 +151,7 @@ class Exchange:
         if self._peer.is_closed:
             raise ConnectionResetError("the client has gone")
         self._send_block(data)
+        self._peer.wait_until_sent()
 
     def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
         """Send a 103 with these headers (RFC 8297), where the client's version has that."""
@@ -167,6 +168,8 @@ class Exchange:
         response = self.response
         if not response.status:
             raise AssertionError("no response was started")
+        if self._peer.loop.is_stopping:
+            response.keeps_alive = False  # whatever was so when the request came
         self._peer.send(response.begin(self._peer.date(), block, is_whole))
         if is_whole:
             self._check_cut(len(block), response.sent)
@@ -295,7 +298,7 @@ class Exchange:
     def _finish(self) -> bool:
         response = self.response
         if self._peer.is_closed:
-            self.is_cut = True
+            self.is_cut = True  # nobody is left to send the rest to
         if not self.is_cut:
             rest = response.end()
             if rest:

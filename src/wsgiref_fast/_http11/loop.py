@@ -16,7 +16,7 @@ from .. import _impl
 from .._pure.response import format_date_time
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import ANSWERING, CLOSED, HANDSHAKE, Peer
+from .peer import CLOSED, HANDSHAKE, Peer
 from .polling import READ, WRITE, make_poller
 
 TYPE_CHECKING = False
@@ -68,12 +68,13 @@ class Loop:
         self._resume_at: float | None = None
         self._end_at: float | None = None
         self._served = 0
+        self._is_for_one = False
+        self._is_closed = False
         self._date = (0, "")
         self._log_access = make_access_log(self.options.access_log)
         self.is_stopping = False
         #: What the compiled kernels know of all requests, while `run` runs.
         self.ground: Any = None
-        self._requests: int | None = None
         self._is_cut_short = False
         self.constants: dict[str, Any] = {
             "SERVER_SOFTWARE": self.options.server_header or "wsgiref_fast",
@@ -105,7 +106,9 @@ class Loop:
     def call_soon(self, peer: Peer, action: Callable[[], object]) -> None:
         """Have the loop call something in its own thread."""
         self._soon.append((peer, action))
-        if threading.get_ident() != self._thread:
+        if self._is_closed:
+            self._do_the_rest()
+        elif threading.get_ident() != self._thread:
             self._wake()
 
     def _wake(self) -> None:
@@ -129,7 +132,7 @@ class Loop:
         """
         self._thread = threading.get_ident()
         self._served = 0
-        self._requests = requests
+        self._is_for_one = requests is not None
         self.ground = None
         self._poller.register(self._alarm.fileno(), READ)
         for descriptor in self._listeners:
@@ -157,7 +160,7 @@ class Loop:
         """Take what has come so far, and no more."""
         self._end_at = time.monotonic() + self.options.shutdown_timeout
         for descriptor in list(self._listeners):
-            if self._is_accepting and self._requests is None:
+            if self._is_accepting and not self._is_for_one:
                 self._accept(descriptor)
         self._pause_accepting()
         for peer in list(self.peers.values()):
@@ -168,16 +171,23 @@ class Loop:
 
     def close(self) -> None:
         """Close all connections, and what the loop itself has."""
+        self.is_stopping = self._is_closed = True
         for peer in list(self.peers.values()):
-            if peer.state == ANSWERING and self._pool is not None:
-                peer.interrupt()
-            else:
-                peer.close()
-        while self._soon:
-            self._guard(*self._soon.popleft())
+            peer.interrupt()  # a thread that has its socket finds it gone
+            peer.close()
+        self._do_the_rest()
         self._poller.close()
         self._alarm.close()
         self._bell.close()
+
+    def _do_the_rest(self) -> None:
+        """Do what is left, also what threads are late with."""
+        while True:
+            try:
+                peer, action = self._soon.popleft()
+            except IndexError:
+                return
+            self._guard(peer, action)
 
     def _patience(self, poll_interval: float, until: float | None) -> float:
         """Return for how many seconds nothing else than a connection needs to be heard."""
@@ -226,8 +236,9 @@ class Loop:
     def _accept(self, descriptor: int) -> None:
         listener = self._listeners[descriptor]
         for _ in range(_ACCEPTED_IN_A_ROW):
-            most = self.options.max_connections if self._requests is None else 1
-            if len(self.peers) >= most:
+            if self._is_for_one and self.is_stopping:
+                return
+            if len(self.peers) >= (1 if self._is_for_one else self.options.max_connections):
                 self._pause_accepting()
                 return
             try:
@@ -257,9 +268,14 @@ class Loop:
                 return
             context = self.options.ssl_context
             if context is not None:
-                connection = context.wrap_socket(
-                    connection, server_side=True, do_handshake_on_connect=False
-                )
+                try:
+                    connection.getpeername()  # ssl forgets to close one that has gone
+                    connection = context.wrap_socket(
+                        connection, server_side=True, do_handshake_on_connect=False
+                    )
+                except OSError:  # it has gone already
+                    connection.close()
+                    return
         except BaseException:
             connection.close()
             raise
@@ -289,25 +305,41 @@ class Loop:
 
     def is_usual(self) -> bool:
         """Tell whether requests can be served without a word to the loop."""
-        return self._pool is None and self._log_access is None and self._requests is None
+        return self._pool is None and self._log_access is None and not self._is_for_one
 
     @property
     def may_keep(self) -> bool:
         """Whether connections may go on after the next response."""
-        return not self.is_stopping and self._requests is None
+        return not self.is_stopping and not self._is_for_one
 
     # For connections.
 
     def dispatch(self, peer: Peer) -> bool:
         """Have a request served; tell whether the connection's next one may follow at once."""
         self._served += 1
+        if self._is_for_one and not self.is_stopping:
+            self.is_stopping, self._end_at = True, float("inf")
+            self._pause_accepting()
         if self._pool is None:
             return peer.run_in_loop()
-        self._poller.unregister(peer.descriptor)
-        peer.wanted = 0
-        peer.deadline = float("inf")
-        self._pool.submit(peer.run_in_thread)
+        self._submit(peer, peer.run_in_thread)
         return False
+
+    def go_on_in_thread(self, peer: Peer) -> bool:
+        """Have a thread go on with a response; false where there are none."""
+        if self._pool is None:
+            return False
+        self._submit(peer, peer.resume_in_thread)
+        return True
+
+    def _submit(self, peer: Peer, job: Callable[[], object]) -> None:
+        assert self._pool is not None
+        if peer.wanted:
+            self._poller.unregister(peer.descriptor)
+            peer.wanted = 0
+        peer.deadline = float("inf")
+        peer.hand_to_thread()
+        self._pool.submit(job)
 
     def want(self, peer: Peer, events: int) -> None:
         """Wait for something else on a connection's behalf."""

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections import deque
+from functools import partial
 
 from .._pure.connection import CONTINUE, Connection, refuse
 from .._pure.request import BadRequest
@@ -53,8 +54,8 @@ class Peer:
     """
 
     __slots__ = (
-        *("_has_closed_writing", "_is_running", "_is_timed", "_may_block", "_pending"),
-        *("_is_aborted", "_has_turn_coming", "_is_refused"),
+        *("_has_closed_writing", "_has_turn_coming", "_is_aborted", "_is_in_thread"),
+        *("_is_refused", "_is_running", "_is_timed", "_pending"),
         *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
         *("is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
         *("state", "wanted"),
@@ -83,9 +84,9 @@ class Peer:
         #: Whether it has sent no request yet.
         self.is_first = True
         self._pending: deque[memoryview] = deque()
-        # Whether the exchange is being worked on, and whether by a thread that may wait.
+        # Whether the exchange is being worked on, and whether by a thread: it has the socket then.
         self._is_running = False
-        self._may_block = False
+        self._is_in_thread = False
         # Whether the time for the current head runs already.
         self._is_timed = False
         self._unread = 0
@@ -93,6 +94,7 @@ class Peer:
         # Whether `advance_later` will be called; whether it was refused something.
         self._has_turn_coming = False
         self._is_refused = False
+        # Whether it is to see that it did not get all.
         self._is_aborted = False
 
     @property
@@ -149,6 +151,8 @@ class Peer:
             return
         elif self.state == ANSWERING:
             assert self.exchange is not None
+            if self.loop.go_on_in_thread(self):
+                return
             self._is_running = True
             is_finished = self.exchange.resume()
             self._is_running = False
@@ -163,9 +167,12 @@ class Peer:
 
     def on_deadline(self) -> None:
         """Give up, as the time is over."""
-        if self.state == READING:
+        if self._pending:
+            self.log_error("client takes nothing of its response")
+            self.abort()
+        elif self.state == READING:
             connection = self.connection
-            if connection.is_idle or self._pending:
+            if connection.is_idle:
                 self.close()
             else:
                 what = "head" if connection.is_in_head else "body"
@@ -175,9 +182,6 @@ class Peer:
             self.close()
         elif self.state == LINGERING:
             self.close()
-        elif self.state == ANSWERING:
-            self.log_error("client takes nothing of its response")
-            self.abort()
 
     # Reading.
 
@@ -336,7 +340,7 @@ class Peer:
         assert self.exchange is not None
         self._is_running = True
         try:
-            is_finished = self.exchange.run(self.loop.application)
+            is_finished = self.exchange.run()
         finally:
             self._is_running = False
         return self.finish_in_loop(is_finished)
@@ -350,24 +354,44 @@ class Peer:
         return self.state == READING and not self._pending
 
     def run_in_thread(self) -> None:
-        """Run the exchange to its end, in another thread than the loop's."""
-        assert self.exchange is not None
-        self._is_running = self._may_block = True
-        try:
-            self._send_rest()
-            self.exchange.run(self.loop.application)
-        finally:
-            self._is_running = False
-            self.loop.call_soon(self, self._finish_in_thread)
+        """Run the exchange as far as it goes, in another thread than the loop's."""
+        self._work_in_thread(False)
 
-    def _finish_in_thread(self) -> None:
+    def resume_in_thread(self) -> None:
+        """Go on with it, as the client takes bytes again."""
+        self._work_in_thread(True)
+
+    def _work_in_thread(self, is_begun: bool) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        is_finished = True
+        try:
+            if self.state == CLOSED:
+                exchange.abort()
+            else:
+                is_finished = exchange.resume() if is_begun else exchange.run()
+        finally:
+            self.loop.call_soon(self, partial(self._finish_in_thread, is_finished))
+
+    def hand_to_thread(self) -> None:
+        """Leave the socket to the thread that runs the exchange."""
+        self._is_running = self._is_in_thread = True
+
+    def _finish_in_thread(self, is_finished: bool) -> None:
         """Go on, in the loop's thread again."""
-        self._may_block = False
-        was_closed = self.state == CLOSED
-        self._end_exchange()
-        if was_closed:
+        self._is_running = self._is_in_thread = False
+        if self.state == CLOSED:
+            self.connection.close()
             self.loop.forget(self)
-        elif self.state == READING and not self._pending:
+            if not is_finished and self.exchange is not None:
+                self.exchange.abort()
+            self._end_exchange()
+            return
+        if not is_finished:
+            self._want_to_write()
+            return
+        self._end_exchange()
+        if self.state == READING and not self._pending:
             self.loop.want(self, _WANT_READ)
             self.advance()
 
@@ -406,14 +430,10 @@ class Peer:
             return
         if self._pending:
             self._pending.append(memoryview(data))
-            if self._may_block:
-                self._send_rest()
             return
         sent = self._send_some(data)
         if sent < len(data):
             self._pending.append(memoryview(data)[sent:])
-            if self._may_block:
-                self._send_rest()
 
     def _send_some(self, data: Any) -> int:
         """Send what the client takes now; return how many bytes. All of them, if it has gone."""
@@ -439,10 +459,8 @@ class Peer:
             try:
                 return os.sendfile(self.descriptor, file, position, min(count, _FILE_AT_ONCE))
             except (BlockingIOError, InterruptedError):
-                if not self._may_block:
-                    self._pending.append(memoryview(b""))
-                    return 0
-                self._wait_until_writable()
+                self._pending.append(memoryview(b""))
+                return 0
             except OSError:
                 self.close()
         return 0
@@ -458,16 +476,16 @@ class Peer:
                 break
             if sent < len(view):
                 pending[0] = view[sent:]
-                if (sent or progress) and not self._may_block:
+                if (sent or progress) and not self._is_in_thread:
                     self.set_deadline(self.options.send_timeout)
                 return False
             progress = True
             pending.popleft()
         return self.state != CLOSED
 
-    def _send_rest(self) -> None:
-        """Wait until the client has taken all: in a thread of its own."""
-        while not self._flush() and self.state != CLOSED:
+    def wait_until_sent(self) -> None:
+        """Wait until the client has taken all, in a thread that may wait: for `write()`."""
+        while self._is_in_thread and self._pending and not self._flush() and self.state != CLOSED:
             self._wait_until_writable()
 
     def _wait_until_writable(self) -> None:
@@ -518,8 +536,8 @@ class Peer:
     def abort(self) -> None:
         """Close so that the client can tell that it was not all."""
         if self.state != CLOSED:
+            self._is_aborted = True
             try:
-                self._is_aborted = True
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             except OSError:
                 pass
@@ -531,7 +549,7 @@ class Peer:
             return
         self.state = CLOSED
         self._pending.clear()
-        if self._may_block:
+        if self._is_in_thread:
             return  # its thread has the socket yet; the loop closes it afterwards
         self.connection.close()
         self.loop.forget(self)

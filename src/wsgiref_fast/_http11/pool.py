@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from queue import SimpleQueue
 
@@ -33,11 +34,12 @@ class Pool:
         self._jobs.put(job)
 
     def close(self, timeout: float) -> None:
-        """End the threads once they have done what there is, waiting so many seconds for each."""
+        """End the threads once they have done what there is, waiting so many seconds at most."""
         for _ in self._threads:
             self._jobs.put(None)
+        until = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
