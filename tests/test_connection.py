@@ -257,3 +257,16 @@ def test_some_have_no_body(status: str) -> None:
 def test_what_cannot_be_sent_is_refused(status: Any, headers: Any) -> None:
     with pytest.raises(ResponseError):
         response().set(status, headers)
+
+
+def test_several_equal_lengths_are_one() -> None:
+    it = response()
+    it.set("200 OK", [("Content-Length", "5"), ("content-length", "5")])
+    sent = it.begin("now", b"hello", True)
+    assert sent.lower().count(b"content-length: 5\r\n") == 1
+
+
+def test_a_reset_of_content_has_none() -> None:
+    it = response()
+    it.set("205 Reset Content", [("Content-Length", "5")])
+    assert it.begin("now", b"hello", True).endswith(b"Content-Length: 0\r\n\r\n")

@@ -72,12 +72,12 @@ class Client:
         return Answer(status, headers, body)
 
     def _receive_chunks(self) -> bytes:
-        body = b""
+        blocks = []
         while size := int(self.file.readline(), 16):
-            body += self.file.read(size)
+            blocks.append(self.file.read(size))
             assert self.file.readline() == b"\r\n"
         assert self.file.readline() == b"\r\n"
-        return body
+        return b"".join(blocks)
 
     def ask(self, target: str = "/", *fields: str, method: str = "GET") -> Answer:
         self.send(target, *fields, method=method)
@@ -920,7 +920,7 @@ def test_a_live_unix_socket_is_refused_and_left_alone(path: str) -> None:
         before = open_descriptors()
         with pytest.raises(OSError, match="in use"):
             Server(f"unix:{path}")
-        assert open_descriptors() == before
+        wait_until(lambda: open_descriptors() == before)  # it has closed the probe too
         with client_of(path, socket.AF_UNIX) as client:
             assert client.ask("/1").body == b"/1"
 
@@ -1517,3 +1517,56 @@ def test_make_server_takes_one_with_options() -> None:
     server = make_server("127.0.0.1", 0, path_app, server_class=server_class)
     with running(server):
         assert ask(server, "/1").body == b"/1"
+
+
+def test_what_an_application_writes_for_who_reads_nothing_goes_to_a_file() -> None:
+    held = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        write = start_response("200 OK", [])
+        for _ in range(300):
+            write(b"x" * 65536)
+        held.append(max(peer._held for loop in server._loops for peer in loop.peers.values()))
+        return []
+
+    with serving(app) as server, client_of(server) as client:
+        client.send("/")
+        wait_until(lambda: bool(held))
+        assert held[0] < 2 << 20
+        assert client.receive().body == b"x" * 65536 * 300
+
+
+@pytest.mark.parametrize("kind", ["blocks", "file"])
+def test_a_client_that_takes_all_leaves_room_for_others(tmp_path: Path, kind: str) -> None:
+    asked = threading.Event()
+    order = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if environ["PATH_INFO"] == "/small":
+            order.append("small")
+            start_response("200 OK", [])
+            return [b"small"]
+        start_response("200 OK", [])
+        if kind == "file":
+            return environ["wsgi.file_wrapper"]((tmp_path / "large").open("rb"))
+        return blocks()
+
+    def blocks() -> Iterator[bytes]:
+        for number in range(2000):
+            if number == 50:
+                assert asked.wait(PATIENCE)  # in the loop: what others send is here from now on
+            yield b"x" * 65536
+        order.append("large")
+
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2000 * 65536)
+    with serving(app) as server, client_of(server) as large, client_of(server) as small:
+        reader = threading.Thread(target=large.ask, args=("/large",))
+        reader.start()
+        small.send("/small")
+        asked.set()
+        assert small.receive().body == b"small"
+        if kind == "blocks":
+            assert order == ["small"]
+        reader.join(PATIENCE)
+        assert not reader.is_alive()

@@ -427,6 +427,7 @@ cdef bint answer(
         or status is None
         or loop.is_stopping
         or not may_have_body(status)
+        or memcmp(bytes_of(status), b"205", 3) == 0
         or not can_be_sent(headers)
         or not have_tokens(headers)
     ):

@@ -115,10 +115,12 @@ class Server(WSGIServer):
         else:
             host, port = address[:2]
             kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-            family, *_, address = socket.getaddrinfo(host, port, type=kind, flags=flags)[0]
+            family, *_, address = socket.getaddrinfo(host or None, port, type=kind, flags=flags)[0]
             listener = socket.socket(family, socket.SOCK_STREAM)
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # else it would take the IPv4 address too
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             listener.bind(address)
         except OSError:
@@ -207,10 +209,10 @@ class Server(WSGIServer):
             if self._BaseServer__shutdown_request:  # it came before there was one to hear it
                 self.stop()
             for loop in loops[1:]:
-                threads.append(
-                    threading.Thread(target=loop.run, args=(poll_interval,), daemon=True)
-                )
-                threads[-1].start()
+                run = threading.Thread(target=self._run_another, args=(loop, poll_interval))
+                run.daemon = True
+                run.start()
+                threads.append(run)
             loops[0].run(poll_interval, requests, until)
             return loops[0].has_served
         finally:
@@ -228,6 +230,13 @@ class Server(WSGIServer):
             for listener, timeout in zip(listeners, timeouts, strict=True):
                 if listener.fileno() >= 0:
                     listener.settimeout(timeout)
+
+    def _run_another(self, loop: Loop, poll_interval: float) -> None:
+        """Run a loop besides the first one; when it fails, the others end too."""
+        try:
+            loop.run(poll_interval)
+        finally:
+            self.stop()
 
     def _listen_again(self) -> socket.socket:
         """Return another socket that listens where the first one does."""

@@ -31,6 +31,10 @@ _ERROR_HEADERS = [("Content-Type", "text/plain")]
 #: Several blocks that a list has are sent as one, up to this size, in bytes.
 _JOINED_AT_MOST = 1 << 16
 
+#: Blocks, and bytes, that a client that takes all is sent before others are heard.
+_BLOCKS_IN_A_TURN = 256
+_SENT_IN_A_TURN = 1 << 20
+
 
 class Exchange:
     """What becomes of one request.
@@ -84,12 +88,17 @@ class Exchange:
 
     def resume(self) -> bool:
         """Go on with the response; tell whether that was the rest of it."""
-        peer = self._peer
+        peer, blocks, sent = self._peer, 0, self.response.sent
         try:
             while not peer.is_blocked:
                 if peer.is_closed:
                     self.is_cut = True
                     break
+                blocks += 1
+                if blocks > _BLOCKS_IN_A_TURN or self.response.sent - sent > _SENT_IN_A_TURN:
+                    peer.pause()
+                    blocks, sent = 0, self.response.sent
+                    continue
                 if self._file is not None:
                     if not self._send_some_of_file():
                         break

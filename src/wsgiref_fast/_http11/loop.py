@@ -33,6 +33,9 @@ _LOGGER = logging.getLogger("wsgiref_fast.server")
 #: Connections that are accepted before others are heard.
 _ACCEPTED_IN_A_ROW = 64
 
+#: Deadlines of closed connections that are left in the queue until they are half of it.
+_DEAD_AT_LEAST = 1000
+
 #: Seconds until accepting is tried again where the system had no descriptor left.
 _PAUSE = 0.5
 
@@ -59,6 +62,8 @@ class Loop:
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
         self._numbers = count()
+        # How many of them are of connections that are closed, or more.
+        self._dead = 0
         self._soon: deque[tuple[Peer, Callable[[], object]]] = deque()
         self._alarm, self._bell = socket.socketpair()
         self._alarm.setblocking(False)
@@ -358,6 +363,11 @@ class Loop:
             peer.wanted = 0
         peer.say_goodbye()
         peer.sock.close()
+        self._dead += peer.queued is not None
+        if self._dead > _DEAD_AT_LEAST and 2 * self._dead > len(self._deadlines):
+            self._deadlines[:] = [entry for entry in self._deadlines if entry[2].state != CLOSED]
+            heapq.heapify(self._deadlines)
+            self._dead = 0
         if self._resume_at is None and not self._is_accepting:
             self._resume_accepting()
 

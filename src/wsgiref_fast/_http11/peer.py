@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -31,6 +32,11 @@ _SENT_AT_MOST = 16384
 #: Bytes of a file that are sent by one call: others are to be heard in between.
 _FILE_AT_ONCE = 1 << 20
 
+#: Bytes of output that are held in memory for a client that does not take them; what an
+#: application writes beyond that goes to a file, and comes from there in pieces.
+_HELD_AT_MOST = 1 << 20
+_FETCHED_AT_ONCE = 1 << 18
+
 #: Requests that a client may have sent ahead and that are answered before others are heard.
 _ANSWERED_IN_A_ROW = 16
 
@@ -55,7 +61,7 @@ class Peer:
 
     __slots__ = (
         *("_has_closed_writing", "_has_turn_coming", "_is_aborted", "_is_in_thread"),
-        *("_is_refused", "_is_running", "_is_timed", "_pending"),
+        *("_is_refused", "_is_running", "_is_timed", "_held", "_pending", "_spool", "_spool_read"),
         *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
         *("is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
         *("state", "wanted"),
@@ -84,6 +90,10 @@ class Peer:
         #: Whether it has sent no request yet.
         self.is_first = True
         self._pending: deque[memoryview] = deque()
+        # How many bytes that are, and the file with what follows them; where to go on there.
+        self._held = 0
+        self._spool: Any = None
+        self._spool_read = 0
         # Whether the exchange is being worked on, and whether by a thread: it has the socket then.
         self._is_running = False
         self._is_in_thread = False
@@ -112,6 +122,11 @@ class Peer:
     def is_blocked(self) -> bool:
         """Whether something that was to be sent is still here."""
         return bool(self._pending)
+
+    def pause(self) -> None:
+        """Have the loop hear others first, if it is the loop that sends."""
+        if not self._is_in_thread:
+            self._pending.append(memoryview(b""))
 
     @property
     def can_send_files(self) -> bool:
@@ -429,11 +444,43 @@ class Peer:
         if self.state == CLOSED:
             return
         if self._pending:
-            self._pending.append(memoryview(data))
+            self._keep(data)
             return
         sent = self._send_some(data)
         if sent < len(data):
-            self._pending.append(memoryview(data)[sent:])
+            self._keep(memoryview(data)[sent:])
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        """Keep bytes to be sent later: in memory, or behind what is too much for that in a file."""
+        if self._spool is None and self._held <= _HELD_AT_MOST:
+            self._held += len(data)
+            self._pending.append(memoryview(data))
+            return
+        if self._spool is None:
+            from tempfile import TemporaryFile
+
+            self._spool = TemporaryFile(buffering=0)  # noqa: SIM115 - closed when all is read
+            self._spool_read = 0
+        self._spool.seek(0, os.SEEK_END)
+        view = memoryview(data)
+        while view:
+            view = view[self._spool.write(view) :]
+
+    def _fetch(self) -> bool:
+        """Get more to be sent from the file, if there is one; tell whether there was more."""
+        spool = self._spool
+        if spool is None:
+            return False
+        spool.seek(self._spool_read)
+        data = spool.read(_FETCHED_AT_ONCE)
+        if data and self.state != CLOSED:
+            self._spool_read += len(data)
+            self._held += len(data)
+            self._pending.append(memoryview(data))
+            return True
+        self._spool = None
+        spool.close()
+        return False
 
     def _send_some(self, data: Any) -> int:
         """Send what the client takes now; return how many bytes. All of them, if it has gone."""
@@ -461,7 +508,11 @@ class Peer:
             except (BlockingIOError, InterruptedError):
                 self._pending.append(memoryview(b""))
                 return 0
-            except OSError:
+            except OSError as error:
+                if error.errno in _NO_SENDFILE:  # the file's system cannot do it
+                    data = os.pread(file, min(count, _RECEIVED_AT_MOST), position)
+                    self.send(data)
+                    return len(data)
                 self.close()
         return 0
 
@@ -469,17 +520,19 @@ class Peer:
         """Send what is pending; tell whether all of it has left."""
         pending = self._pending
         progress = False
-        while pending and self.state != CLOSED:
+        while (pending or self._fetch()) and self.state != CLOSED:
             view = pending[0]
             sent = self._send_some(view) if view else 0
             if self.state == CLOSED:
                 break
             if sent < len(view):
                 pending[0] = view[sent:]
+                self._held -= sent
                 if (sent or progress) and not self._is_in_thread:
                     self.set_deadline(self.options.send_timeout)
                 return False
             progress = True
+            self._held -= sent
             pending.popleft()
         return self.state != CLOSED
 
@@ -549,6 +602,10 @@ class Peer:
             return
         self.state = CLOSED
         self._pending.clear()
+        self._held = 0
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
         if self._is_in_thread:
             return  # its thread has the socket yet; the loop closes it afterwards
         self.connection.close()
@@ -579,6 +636,8 @@ class Peer:
         self.deadline = time.monotonic() + seconds
         self.loop.expect(self)
 
+
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time at all
 

@@ -553,7 +553,7 @@ class Response:
         headers = list(self.headers)
         check_headers(headers)
         code = self.status[:3]
-        forbids_body = code[0] == "1" or code in ("204", "304")
+        forbids_body = code in ("204", "205", "304")
         is_bodyless = self._is_head or forbids_body
         lengths = [value for name, value in headers if name.lower() == "content-length"]
         left, is_chunked, keeps_alive = None, False, self.keeps_alive
@@ -562,9 +562,13 @@ class Response:
                 left = _request.parse_content_length(",".join(lengths))
             except BadRequest as error:
                 raise ResponseError(f"Content-Length {lengths!r}") from error
-            if code[0] == "1" or code == "204":  # RFC 9110 section 8.6
+            if len(lengths) > 1 or code in ("204", "205"):  # RFC 9110 section 8.6
                 headers = [item for item in headers if item[0].lower() != "content-length"]
-        elif not is_bodyless:
+                if code not in ("204", "205"):
+                    headers.append(("Content-Length", str(left)))
+        if code == "205":
+            headers.append(("Content-Length", "0"))  # RFC 9110 section 15.3.6
+        elif not is_bodyless and not lengths:
             if is_whole:
                 left = len(block)
                 headers.append(("Content-Length", str(left)))
