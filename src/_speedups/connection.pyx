@@ -337,6 +337,9 @@ cdef dict environ_of(
         return None
     if not has_host(environ) or not stays(environ.get("HTTP_CONNECTION")):
         return None
+    value = environ.get("CONTENT_TYPE")
+    if value and ((<str>value)[-1] == " " or (<str>value)[-1] == "\t"):
+        environ["CONTENT_TYPE"] = (<str>value).rstrip(" \t")
     value = environ.get("CONTENT_LENGTH")
     if seen.length or value == "0":
         length = seen.length

@@ -292,7 +292,7 @@ class Loop:
             peer.set_deadline(self.options.handshake_timeout)
         else:
             peer.set_deadline(self.options.header_timeout)
-        self._guard(peer, peer.on_readable)  # most have sent their request by now
+        _impl.heed(self, [(peer.descriptor, READ)])  # most have sent their request by now
 
     def _pause_accepting(self) -> None:
         if self._is_accepting:

@@ -273,7 +273,9 @@ class Peer:
         self._is_running = True
         self.exchange = Exchange(self, request, not self.loop.is_stopping)
         if status is not None and headers is not None:
-            self.exchange.response.set(status, headers)
+            # As they were found good when the application gave them.
+            self.exchange.response.status = status
+            self.exchange.response.headers = headers
         return self.exchange
 
     def conclude(self, result: Any, error: BaseException | None, rest: bytes) -> None:

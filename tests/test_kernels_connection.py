@@ -1,0 +1,277 @@
+"""The short cut through plain requests of kept connections against the state machine."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from typing import Any, Literal
+
+import pytest
+
+from conftest import implementations
+from oracle import exception_lines
+from support import PATIENCE, receive_all, running
+from twins import HOSTILE_BYTES, in_use, short
+from wsgiref_fast._http11 import peer as peers
+from wsgiref_fast._http11.exchange import Exchange
+from wsgiref_fast.server import Server
+
+# A pure installation has no twins to compare: then there are no tests here to collect.
+__test__ = "compiled" in implementations()
+
+_DATE = re.compile(rb"Date: [^\r]+")
+
+#: What differs from one connection to the next, or is no text.
+_LEFT_OUT = {"REMOTE_PORT", "SERVER_PORT", "wsgi.errors", "wsgi.early_hints", "wsgi.input"}
+
+
+def tell(environ: dict[str, Any]) -> bytes:
+    """Return what an application sees of a request."""
+    seen = {key: value for key, value in environ.items() if key not in _LEFT_OUT}
+    return repr((sorted(seen.items(), key=repr), environ["wsgi.input"].read())).encode()
+
+
+def one(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [("X-A", "b")])
+    return [tell(environ)]
+
+
+def with_its_length(environ: Any, start_response: Any) -> Any:
+    seen = tell(environ)
+    start_response("200 OK", [("content-length", str(len(seen)))])
+    return [seen]
+
+
+def answering(status: Any, headers: Any, result: Any) -> Callable[..., Any]:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response(status, headers)
+        return result() if callable(result) else result
+
+    return app
+
+
+def writing(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])(tell(environ))
+    return [b"more"]
+
+
+def hinting(environ: Any, start_response: Any) -> Any:
+    environ["wsgi.early_hints"]([("Link", "</a>")])
+    return one(environ, start_response)
+
+
+def starting_again(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [("X-A", "b")])
+    try:
+        raise LookupError("no page")
+    except LookupError:
+        start_response("404 Not Found", [("X-B", "c")], sys.exc_info())
+    return [b"none"]
+
+
+def starting_twice(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    start_response("200 OK", [])
+    return [b"never"]
+
+
+def failing(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    raise LookupError("no page")
+
+
+def changing_headers(environ: Any, start_response: Any) -> Any:
+    headers = [("X-A", "b")]
+    start_response("200 OK", headers)
+    headers.append(("X-C", "d\r\nX-D: e"))
+    return [b"never"]
+
+
+def clearing(environ: Any, start_response: Any) -> Any:
+    environ.clear()
+    start_response("200 OK", [])
+    return [b"cleared"]
+
+
+def never_starting(environ: Any, start_response: Any) -> Any:
+    return [b"never"]
+
+
+APPS: dict[str, Callable[..., Any]] = {
+    "one": one,
+    "length": with_its_length,
+    "two": answering("200 OK", [], [b"a", b"b"]),
+    "tuple": answering("201 Created", [("X-A", "")], (b"a",)),
+    "none": answering("200 OK", [], []),
+    "empty": answering("200 OK", [], [b""]),
+    "blocks": answering("200 OK", [], lambda: iter([b"a", b"", b"b"])),
+    "large": answering("200 OK", [], [b"x" * 3_000_000]),
+    "longer": answering("200 OK", [("Content-Length", "2")], [b"abc"]),
+    "shorter": answering("200 OK", [("Content-Length", "9")], [b"abc"]),
+    "two lengths": answering("200 OK", [("Content-Length", "3")] * 2, [b"abc"]),
+    "odd length": answering("200 OK", [("Content-Length", "+3")], [b"abc"]),
+    "text": answering("200 OK", [], ["text"]),
+    "array": answering("200 OK", [], [bytearray(b"a")]),
+    "nothing": answering("200 OK", [], None),
+    "no content": answering("204 No Content", [], [b"a"]),
+    "reset": answering("205 Reset Content", [], [b"a"]),
+    "not modified": answering("304 Not Modified", [("ETag", '"a"')], [b""]),
+    "status": answering("20 OK", [], [b"a"]),
+    "early status": answering("103 Early Hints", [], [b"a"]),
+    "latin status": answering("200 \xe9", [], [b"a"]),
+    "tuples": answering("200 OK", (), [b"a"]),
+    "name": answering("200 OK", [("A(b)", "c")], [b"a"]),
+    "no name": answering("200 OK", [("", "c")], [b"a"]),
+    "value": answering("200 OK", [("A", "b\nc")], [b"a"]),
+    "latin value": answering("200 OK", [("A", "\xe9")], [b"a"]),
+    "wide value": answering("200 OK", [("A", "\u20ac")], [b"a"]),
+    "close": answering("200 OK", [("Connection", "close")], [b"a"]),
+    "keep": answering("200 OK", [("Connection", "keep-alive")], [b"a"]),
+    "coding": answering("200 OK", [("Transfer-Encoding", "chunked")], [b"a"]),
+    "own date": answering("200 OK", [("date", "now"), ("SERVER", "own")], [b"a"]),
+    "write": writing,
+    "hints": hinting,
+    "again": starting_again,
+    "twice": starting_twice,
+    "failing": failing,
+    "headers": changing_headers,
+    "clear": clearing,
+    "never": never_starting,
+}
+
+#: Which of these the short cut answers by itself.
+PLAIN_APPS = {
+    "one",
+    "length",
+    "tuple",
+    "empty",
+    "large",
+    "latin status",
+    "latin value",
+    "own date",
+    "clear",
+}
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    """Answer by the application that the path names."""
+    name = environ["PATH_INFO"][1:].replace("-", " ")
+    chosen: Callable[..., Any] = APPS.get(name, one)
+    return chosen(environ, start_response)
+
+
+def request(path: str = "/one", line: str = "", body: str = "", method: str = "GET") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: here\r\n{line}\r\n{body}".encode("iso-8859-1")
+
+
+def exchange(server: Any, data: bytes) -> bytes:
+    """Return all that a server sends to who sends this, and no more."""
+    with socket.create_connection(server.server_address, PATIENCE) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            return receive_all(connection)
+        except ConnectionError:
+            return b"(reset)"
+
+
+def answers(implementation: Literal["pure", "compiled"], data: list[bytes]) -> list[Any]:
+    """Return what an implementation answers to each, and logs meanwhile."""
+    found: list[Any] = []
+    with in_use(implementation):
+        server = Server(("127.0.0.1", 0), server_header="here")
+        server.set_app(app)
+        # The port is in the environ.
+        server.base_environ["SERVER_PORT"] = "80"
+        with running(server):
+            for each in data:
+                log = io.StringIO()
+                with redirect_stderr(log):
+                    answer = exchange(server, each)
+                found.append((_DATE.sub(b"Date: then", answer), exception_lines(log.getvalue())))
+    return found
+
+
+def check(data: list[bytes]) -> None:
+    """Compare the implementations."""
+    pure, compiled = answers("pure", data), answers("compiled", data)
+    different = [pair for pair in zip(data, pure, compiled, strict=True) if pair[1] != pair[2]]
+    assert not different, different[:3]
+
+
+def hostile() -> Iterator[bytes]:
+    for text in short(HOSTILE_BYTES, 1):
+        yield request(f"/one{text}/a%41{text}?b{text}")
+        yield request("/one", f"A{text}b: c\r\n")
+        yield request("/one", f"A: {text}b\r\n")
+        yield request("/one", f"A_{text}: b\r\n")
+        yield request("/one", f"Accept: b{text}\r\n")
+        yield request("/one", f"Connection: keep{text}-alive\r\n")
+        yield request("/one", f"Content-Length: 3{text}\r\n", "abc")
+        yield request("/one", f"Content-Type: a/b{text}\r\n")
+        yield f"GET /one HTTP/1.1\r\nHost: he{text}re\r\n\r\n".encode("iso-8859-1")
+        yield f"GE{text}T /one HTTP/1.1\r\nHost: here\r\n\r\n".encode("iso-8859-1")
+        yield f"GET /one HTTP/1.{text}\r\nHost: here\r\n\r\n".encode("iso-8859-1")
+        yield f"GET {text}/one HTTP/1.1\r\nHost: here{text}\n\r\n".encode("iso-8859-1")
+
+
+def test_hostile_requests_are_the_same_to_both() -> None:
+    check(list(hostile()))
+
+
+def test_requests_of_many_kinds_are_the_same_to_both() -> None:
+    fields = "".join(f"X-{number}: {number}\r\n" for number in range(99))
+    check(
+        [
+            *(request("/one", fields), request("/one", fields + "X-A: b\r\n")),
+            *(request("/one", f"A: {'b' * size}\r\n") for size in (8000, 8186, 8187, 8188, 8190)),
+            *(request("/" + "a" * size) for size in (8000, 8174, 8175, 8190)),
+            *(
+                request("/one", f"Content-Length: {n}\r\n", "abc")
+                for n in ("0", "3", "03", "4", "")
+            ),
+            request("/one", "Content-Length: 3\r\ncontent-length: 3\r\n", "abc"),
+            request("/one", "Content-Length: 3\r\nContent-Length: 4\r\n", "abc"),
+            request("/one", "Content-Length: 60000\r\n", "a" * 60000, "POST"),
+            request("/one", "Content-Length: 70000\r\n", "a" * 70000, "PUT"),
+            request("/one", "Transfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n"),
+            request("/one", "Expect: 100-continue\r\nContent-Length: 1\r\n", "a"),
+            request("/one", "Cookie: a\r\nCOOKIE: b\r\ncookie: c\r\nX-A: 1\r\nx-a: 2\r\n"),
+            request("/one", "Content-Type: a/b\r\nContent-Type: c/d\r\nHTTP-A: b\r\n"),
+            request("/one", "Host: there\r\n"),
+            *(request("/one", method=name) for name in ("HEAD", "OPTIONS", "CONNECT", "get", "A")),
+            *(request(path) for path in ("*", "//a", "/%zz%", "http://there/a?b", "/%e2%82%ac")),
+            *(request("/one") * count for count in (2, 3, 40)),
+            request("/one") + request("/blocks") + request("/one") + b"GET / HTTP/1.1\r\n\r\n",
+            request("/one", "Content-Length: 3\r\n", "abc") + b"\r\n" + request("/one"),
+            request("/one", "Connection: close\r\n") + request("/one"),
+            request("/one").replace(b"1.1", b"1.0"),
+            *(request("/one")[:end] for end in range(0, len(request("/one")), 3)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_responses_of_many_kinds_are_the_same_to_both(name: str) -> None:
+    path = "/" + name.replace(" ", "-")
+    check([request(path), request(path) + request("/one"), request(path, method="HEAD")])
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_what_is_plain_needs_no_exchange(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counted(Exchange):
+        __slots__ = ()
+
+        def __init__(self, *args: Any) -> None:
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(peers, "Exchange", Counted)
+    answers("compiled", [request("/" + name.replace(" ", "-"))])
+    assert len(made) == (name not in PLAIN_APPS)
