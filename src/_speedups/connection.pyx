@@ -329,7 +329,11 @@ cdef dict environ_of(
         &table, &seen, environ, NO_BASE, False, NOTHING_TAKEN, text + line, left - line,
         ground.longest_head - line, ground.most_fields + 2,
     )
-    if section < 0 or seen.numbers[table.expect_number]:
+    if (
+        section < 0
+        or seen.numbers[table.expect_number]
+        or seen.numbers[table.content_type_number] > 1
+    ):
         return None
     lines = count_lines(text + line, section)
     # Where the ends of the lines are its only control characters, no field has one.

@@ -30,9 +30,10 @@ ctypedef struct Table:
     PyObject *transfer_encoding
     PyObject *keys
     int expect_number
+    int content_type_number
 
 ctypedef struct Seen:
-    # By the number of a name: whether the section has had it.
+    # By the number of a name: whether the section has had it; of a Content-Type, twice.
     unsigned char numbers[128]
     # The Content-Length; where it is not a plain number, that is not plain but for variables.
     Py_ssize_t length
@@ -120,6 +121,7 @@ cdef inline bint add_field(
         return False
     if known.key is table.content_type:
         if seen.numbers[known.number]:
+            seen.numbers[known.number] = 2  # the first one counts
             return True
     elif known.key is table.content_length:
         if seen.numbers[known.number]:
@@ -299,5 +301,6 @@ cdef inline list build_table(Table *table, dict common, dict framing):
     keys = frozenset(numbers) | {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"}
     table.keys = <PyObject *>keys
     table.expect_number = numbers["HTTP_EXPECT"]
+    table.content_type_number = numbers["CONTENT_TYPE"]
     kept.append(keys)
     return kept

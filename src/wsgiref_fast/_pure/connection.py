@@ -44,11 +44,14 @@ _ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 # A comma, though a name may have one, is what joins two fields (RFC 9110 section 7.2).
 _HOST = re.compile(
     r"(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*(?::[0-9]*)?"
-    r"|\[[0-9A-Za-z.:_~!$&'()*+;=-]+\](?::[0-9]*)?"
+    r"|\[(?:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+|[vV][0-9A-Fa-f]+\.[0-9A-Za-z._~!$&'()*+;=:-]+)\](?::[0-9]*)?"
 )
 
 #: What a client that wants it gets before it sends the body (RFC 9110 section 10.1.1).
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+#: No line of a chunked body is longer, whatever the sizes allow.
+_LONGEST_CHUNK_LINE = 65536
 
 # What is read next.
 _HEAD, _BODY, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILERS = range(6)
@@ -208,6 +211,8 @@ class Connection:
             return False
         variables, _ = parsed
         if "CONTENT_TYPE" in variables:
+            if head.lower().count(b"\ncontent-type:") > 1:
+                return False
             variables["CONTENT_TYPE"] = variables["CONTENT_TYPE"].rstrip(" \t")
         del self._buffer[: len(head)]
         self._begin(line, variables)
@@ -232,7 +237,7 @@ class Connection:
             if not end:
                 return False
             line = bytes(memoryview(buffer)[start:end])
-            if line.find(b"\r") != size - 2:
+            if size < 2 or line.find(b"\r") != size - 2:
                 raise BadRequest(400, "Line does not end in CRLF, or has a CR in it")
             if not lines:
                 _check_request_line(line)
@@ -290,9 +295,10 @@ class Connection:
                 raise BadRequest(413, "Body too large")
             variables["CONTENT_LENGTH"] = str(self._length)
         if expectation is not None and version == "HTTP/1.1":
-            if expectation.lower() != "100-continue":
+            expected = {each.strip(" \t").lower() for each in expectation.split(",")} - {""}
+            if expected - {"100-continue"}:
                 raise BadRequest(417, "Unknown expectation")
-            if codings is not None or self._length:
+            if expected and (codings is not None or self._length):
                 self.wants_continue = not self._buffer
 
     # The body.
@@ -366,7 +372,12 @@ class Connection:
         return self._take_trailer()
 
     def _take_chunk_line(self) -> bool:
-        line = self._take_line(self._limits.max_chunk_overhead, 400, "Chunk lines too long")
+        # What a line may have depends on its size, whose digits come first.
+        digits = bytes(memoryview(self._buffer)[: MAX_CHUNK_DIGITS + 1]).partition(b";")[0].strip()
+        is_size = digits and not digits.translate(None, HEX_DIGITS)
+        left = 16 + 2 * (int(digits, 16) if is_size else 0) - self._line_overhead
+        limit = min(self._limits.max_chunk_overhead + left, _LONGEST_CHUNK_LINE)
+        line = self._take_line(limit, 400, "Chunk lines too long")
         if line is None:
             return False
         digits, _, extensions = line.partition(b";")
@@ -416,7 +427,7 @@ class Connection:
         if end < 0:
             return None
         line = bytes(memoryview(buffer)[: end + 1])
-        if line.find(b"\r") != end - 1 or not _is_text(line[:-2]):
+        if end < 1 or line.find(b"\r") != end - 1 or not _is_text(line[:-2]):
             raise BadRequest(400, "Line does not end in CRLF, or has a control character in it")
         del buffer[: end + 1]
         return line[:-2]
@@ -446,7 +457,7 @@ def _check_field(line: bytes) -> None:
 
 
 def _join_fields(lines: list[bytes]) -> dict[str, str]:
-    """Return checked lines as CGI variables, as `request.parse_section` does."""
+    """Return checked lines as CGI variables: repeated fields are one."""
     variables: dict[str, str] = {}
     for line in lines:
         name, _, rest = line.decode("iso-8859-1").partition(":")
@@ -456,7 +467,7 @@ def _join_fields(lines: list[bytes]) -> dict[str, str]:
         key = _request.make_key(name)
         if key not in variables:
             variables[key] = value
-        elif key != "CONTENT_TYPE":
+        else:
             variables[key] += ("; " if key == "HTTP_COOKIE" else ",") + value
     return variables
 
