@@ -21,7 +21,14 @@ from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from descriptors cimport ACCEPTS_DESCRIPTORS, receive_at_once, send_at_once, would_wait
 from head cimport Seen, Table, build_table, fill, split_line
-from hooks cimport PyDict_GET_SIZE, call_application, dict_version, take_error
+from hooks cimport (
+    PyDict_GET_SIZE,
+    attributes_of,
+    call_application,
+    dict_version,
+    take_error,
+    type_version,
+)
 from libc.string cimport memchr, memcmp
 from libc.time cimport time as seconds_now
 from serialize cimport serialize
@@ -44,6 +51,7 @@ import io
 import sys
 import time
 
+from wsgiref_fast import _hooks
 from wsgiref_fast._grammar import HOP_BY_HOP, NAME_CONTROLS, VALUE_CONTROLS
 from wsgiref_fast._pure import request as _request
 
@@ -51,6 +59,7 @@ cdef enum:
     RECEIVED_AT_MOST = 65536  # bytes of one call
     READ = 1  # what is waited for, as poll() has it
     READING = 1  # a connection's state
+    IN_HEAD = 0  # that of its state machine
     HANDED_OVER = 0
 
 include "plain.pxi"
@@ -84,13 +93,15 @@ cdef dict dates = {}
 cdef class Ground:
     """What all requests of a loop have in common while it runs."""
 
-    cdef object server, application
+    cdef object server
     cdef dict environ, base_environ
     cdef unsigned long long base_version
     cdef str server_header
     cdef double keep_alive
     cdef Py_ssize_t longest_head, most_fields, longest_body
-    cdef bint is_usual, has_own_get_app
+    cdef bint is_usual
+    # Of the server's type, as long as its get_app() is our own.
+    cdef unsigned int server_tag
 
 
 cdef Ground make_ground(loop):
@@ -99,6 +110,9 @@ cdef Ground make_ground(loop):
     options = loop.options
     ground.is_usual = loop.is_usual()
     ground.server = loop.server
+    hasattr(type(loop.server), "get_app")  # a look-up gives a type its version
+    if _hooks.is_own(type(loop.server), ("get_app", "application")):
+        ground.server_tag = type_version(type(loop.server))
     ground.server_header = options.server_header
     ground.keep_alive = options.keep_alive_timeout
     # Within these no single limit is passed.
@@ -109,6 +123,17 @@ cdef Ground make_ground(loop):
     ground.longest_body = min(options.max_body, options.spool_size)
     loop.ground = ground
     return ground
+
+
+cdef object application_of(Ground ground, loop):
+    """Return the application, as ``get_app()`` of the server does."""
+    cdef dict attributes
+    if ground.server_tag != 0 and ground.server_tag == type_version(type(ground.server)):
+        attributes = attributes_of(ground.server)
+        application = attributes.get("application")
+        if application is not None and "get_app" not in attributes:
+            return application
+    return loop.application()
 
 
 cdef dict new_environ(Ground ground, loop):
@@ -139,6 +164,8 @@ cdef class Reply:
     cdef object peer, exchange
     cdef str status
     cdef list headers
+    # What was in the headers when they were found to be plain.
+    cdef tuple checked
     cdef bint is_late
     # The request's bytes, while it is being served.
     cdef const char *text
@@ -153,12 +180,12 @@ cdef class Reply:
             and is_status(status)
             and b"2" <= bytes_of(status)[0] <= b"5"
             and type(headers) is list
-            and can_be_sent(headers)
-            and have_tokens(headers)
         ):
-            self.status = status
-            self.headers = headers
-            return self.write
+            self.checked = tuple(headers)  # first: another thread may change the list
+            if can_be_sent(headers) and have_tokens(headers):
+                self.status = status
+                self.headers = headers
+                return self.write
         hand_over(self)
         return self.exchange.start_response(status, headers, exc_info)
 
@@ -215,12 +242,14 @@ def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
     """
     cdef dict peers = loop.peers
     cdef bint is_served
+    cdef double now = monotonic()
+    cdef Ground ground = loop.ground if type(loop.ground) is Ground else make_ground(loop)
     for descriptor, events in ready:
         is_served = False
         peer = peers.get(descriptor) if events == READ else None
-        if peer is not None:
+        if peer is not None and ground.is_usual:
             try:
-                is_served = serve_ready(peer, loop)
+                is_served = serve_ready(peer, loop, ground, now)
             except Exception:
                 loop.fail(peer)
                 is_served = True
@@ -228,9 +257,9 @@ def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
             loop.heed(descriptor, events)
 
 
-cdef bint serve_ready(peer, loop) except -1:
+cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
     """Receive and answer plain requests; false where the connection has to do that."""
-    cdef Ground ground
+    cdef object connection
     cdef char[RECEIVED_AT_MOST] buffer
     cdef Py_ssize_t size, start = 0, used
     if (
@@ -240,8 +269,8 @@ cdef bint serve_ready(peer, loop) except -1:
         or peer.state != READING
     ):
         return False
-    ground = loop.ground if type(loop.ground) is Ground else make_ground(loop)
-    if not ground.is_usual or loop.is_stopping or not peer.connection.is_idle:
+    connection = peer.connection
+    if loop.is_stopping or connection._state != IN_HEAD or len(<bytearray>connection._buffer):
         return False
     size = receive_at_once(peer.descriptor, buffer, RECEIVED_AT_MOST)
     if size < 0 and would_wait():
@@ -254,7 +283,15 @@ cdef bint serve_ready(peer, loop) except -1:
         if used == HANDED_OVER:
             return True
         start += used
-    peer.rest(monotonic() + ground.keep_alive)
+    if peer.is_first:
+        peer.is_first = False
+    if peer._is_timed:
+        peer._is_timed = False
+    deadline = now + ground.keep_alive
+    peer.deadline = deadline
+    queued = peer.queued
+    if queued is None or deadline < queued:
+        loop.expect(peer)
     return True
 
 
@@ -277,7 +314,7 @@ cdef Py_ssize_t serve_one(
     reply.size = size
     environ["wsgi.early_hints"] = reply.early_hints
     try:
-        application = loop.application()
+        application = application_of(ground, loop)
     except BaseException as missing:
         outcome, error = NULL, missing
     else:
@@ -435,8 +472,7 @@ cdef bint answer(
         or loop.is_stopping
         or not may_have_body(status)
         or memcmp(bytes_of(status), b"205", 3) == 0
-        or not can_be_sent(headers)
-        or not have_tokens(headers)
+        or not are_same(headers, reply.checked)
     ):
         return False
     length = length_of(headers)
@@ -458,6 +494,18 @@ cdef bint answer(
     else:
         reply.is_late = True
         reply.peer.send_late(data[max(sent, 0):], PyBytes_FromStringAndSize(rest, left))
+    return True
+
+
+cdef bint are_same(list headers, tuple checked) except -1:
+    """Tell whether headers are still what was checked; each is a tuple, which stays as it is."""
+    cdef Py_ssize_t i
+    with cython.critical_section(headers):
+        if PyList_GET_SIZE(headers) != PyTuple_GET_SIZE(checked):
+            return False
+        for i in range(PyList_GET_SIZE(headers)):
+            if PyList_GET_ITEM(headers, i) is not PyTuple_GET_ITEM(checked, i):
+                return False
     return True
 
 

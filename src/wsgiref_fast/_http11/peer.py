@@ -254,13 +254,6 @@ class Peer:
         self.connection.receive(data)
         self.advance()
 
-    def rest(self, until: float) -> None:
-        """Wait for the next request, as all that was here has been answered."""
-        self.is_first = self._is_timed = False
-        self.deadline = until
-        if self.queued is None or until < self.queued:
-            self.loop.expect(self)
-
     def adopt(
         self, data: bytes, status: str | None, headers: list[tuple[str, str]] | None
     ) -> Exchange:
