@@ -173,6 +173,20 @@ def test_bytes_and_their_end_at_once(name: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if CASES[name].rule == "Expect" and not CASES[name].refusal]
+)
+def test_whether_a_client_waits(name: str) -> None:
+    case = CASES[name]
+    head, end, _ = case.data.partition(b"\r\n\r\n")
+    connection = Connection(Options())
+    connection.receive(head + end)
+    request = connection.next_request()
+    assert connection.wants_continue == case.continues
+    assert (request is None) == (case.requests[0]["body"] != "")
+    connection.close()
+
+
 # Over a socket.
 
 

@@ -467,6 +467,9 @@ def test_a_response_that_is_cut_does_not_harm_those_before(
         connection.connect(server.server_address)
         connection.sendall(get("/whole") + get("/cut"))
         assert body.is_closed.wait(PATIENCE)
+        with client_of(server) as other:
+            for _ in range(10):  # by then the server is done with the first
+                assert other.is_kept()
         client = Client(connection)
         with client.file:
             assert len(client.receive().body) == size
@@ -1250,15 +1253,16 @@ def test_what_cannot_be_sent_is_an_error(
 
 
 @pytest.mark.parametrize("way", ["whole", "blocks", "write"])
+@pytest.mark.parametrize("bad", [("X-SECRET", "a\r\nb"), ("Upgrade", "SECRET"), "SECRET"])
 def test_headers_that_become_bad_later_are_an_error(
-    threads: int, capsys: pytest.CaptureFixture[str], way: str
+    threads: int, capsys: pytest.CaptureFixture[str], way: str, bad: Any
 ) -> None:
     body = Body(b"so", b"me")
 
     def app(environ: Environ, start_response: StartResponse) -> Any:
-        headers = [("X-A", "b")]
+        headers: list[Any] = [("X-A", "b")]
         write = start_response("200 OK", headers)
-        headers.append(("X-SECRET", "a\r\nb"))
+        headers.append(bad)
         if way == "write":
             write(b"some")
         return [b"some"] if way == "whole" else body

@@ -914,9 +914,10 @@ def test_a_stale_unix_socket_is_replaced(path: str) -> None:
 
 
 def test_a_live_unix_socket_is_refused_and_left_alone(path: str) -> None:
-    with serving(path_app, f"unix:{path}"):
+    with serving(path_app, f"unix:{path}") as server:
         with client_of(path, socket.AF_UNIX) as client:  # from now on it has all that it opens
             assert client.ask("/0").body == b"/0"
+        wait_until(lambda: not any(loop.peers for loop in server._loops))
         before = open_descriptors()
         with pytest.raises(OSError, match="in use"):
             Server(f"unix:{path}")

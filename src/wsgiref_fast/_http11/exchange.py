@@ -44,7 +44,7 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_errors", "_file", "_is_over", "_iterator", "_peer", "_result"),
+        *("_errors", "_file", "_is_closed", "_is_over", "_iterator", "_peer", "_result"),
         *("began_at", "is_cut", "request", "response"),
     )
 
@@ -58,6 +58,8 @@ class Exchange:
         self._file: tuple[Any, int] | None = None
         # Whether no more of the body is wanted.
         self._is_over = False
+        # Whether the application's iterable was closed: nothing may follow.
+        self._is_closed = False
         #: Whether the client could not be given the whole response.
         self.is_cut = False
         self.began_at = time.monotonic()
@@ -159,6 +161,8 @@ class Exchange:
         """Send a block of the body: PEP 3333's ``write()``."""
         if self._peer.is_closed:
             raise ConnectionResetError("the client has gone")
+        if self._is_closed:
+            raise AssertionError("the response is over")
         self._send_block(data)
         self._peer.wait_until_sent()
 
@@ -236,6 +240,10 @@ class Exchange:
         if type(raw) is not io.FileIO or not self._peer.can_send_files or not self.response.status:
             return False
         try:
+            if not file.readable():
+                return False
+            if type(file) is io.BufferedRandom:
+                file.flush()  # its descriptor does not know of what it holds
             status = os.fstat(file.fileno())
             position = file.tell()
         except (OSError, ValueError):
@@ -284,7 +292,8 @@ class Exchange:
             # The client must see that this was not all of it.
             self.is_cut = True
             self.response.keeps_alive = False
-            self._peer.abort()
+            if not (self.response.is_chunked or self.response.is_limited):
+                self._peer.abort()
         else:
             response = Response(
                 self.request, self._peer.options.server_header, self.response.keeps_alive
@@ -320,6 +329,7 @@ class Exchange:
 
     def _close(self) -> None:
         """Close the application's iterable, and the request's body."""
+        self._is_closed = True
         result, self._result = self._result, None
         self._iterator = self._file = None
         try:

@@ -537,9 +537,7 @@ class Peer:
             self._wait_until_writable()
 
     def _wait_until_writable(self) -> None:
-        waiting = select.poll()
-        waiting.register(self.descriptor, select.POLLOUT)
-        if not waiting.poll(self.options.send_timeout * 1000):
+        if not _is_writable(self.descriptor, self.options.send_timeout):
             self.log_error("client takes nothing of its response")
             self.abort()
 
@@ -635,6 +633,15 @@ class Peer:
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time at all
+
+
+def _is_writable(descriptor: int, timeout: float) -> bool:
+    """Wait until bytes can be sent, so many seconds at most; tell whether they can."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([], [descriptor], [], timeout)[1])
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLOUT)
+    return bool(waiting.poll(timeout * 1000))
 
 
 def is_wanting(error: OSError) -> bool:
