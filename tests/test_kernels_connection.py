@@ -6,16 +6,17 @@ import io
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr
 from typing import Any, Literal
 
 import pytest
+from hypothesis import strategies as st
 
 from conftest import implementations
 from oracle import exception_lines
 from support import PATIENCE, receive_all, running
-from twins import HOSTILE_BYTES, in_use, short
+from twins import HOSTILE_BYTES, Call, Kernel, TwinTests, in_use, short
 from wsgiref_fast._http11 import peer as peers
 from wsgiref_fast._http11.exchange import Exchange
 from wsgiref_fast.server import Server
@@ -275,3 +276,138 @@ def test_what_is_plain_needs_no_exchange(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(peers, "Exchange", Counted)
     answers("compiled", [request("/" + name.replace(" ", "-"))])
     assert len(made) == (name not in PLAIN_APPS)
+
+
+def answers_in_turn(
+    implementation: Literal["pure", "compiled"], pieces: list[bytes]
+) -> list[bytes]:
+    """Return the status line of the answer to each piece, which is waited for before the next."""
+    found = []
+    with in_use(implementation):
+        server = Server(("127.0.0.1", 0))
+        server.set_app(APPS["tuple"])
+        with (
+            running(server),
+            socket.create_connection(("127.0.0.1", server.server_port), PATIENCE) as connection,
+        ):
+            for piece in pieces:
+                connection.sendall(piece)
+                received = connection.recv(65536)
+                found.append(received.partition(b"\r\n")[0])
+    return found
+
+
+@pytest.mark.parametrize("implementation", ["pure", "compiled"])
+def test_an_empty_line_may_follow_each_body(implementation: Any) -> None:
+    pieces = [request() + b"\r\n", request() + b"\r\n", request(), b"\r\n" + request()]
+    assert answers_in_turn(implementation, pieces) == [b"HTTP/1.1 201 Created"] * 4
+
+
+@pytest.mark.parametrize("implementation", ["pure", "compiled"])
+def test_what_begins_with_the_end_of_a_line_is_refused(implementation: Any) -> None:
+    pieces = [request(), b"\nGET / HTTP/1.1\r\n"]
+    assert answers_in_turn(implementation, pieces)[1] == b"HTTP/1.1 400 Bad Request"
+
+
+# -- As any other kernel -------------------------------------------------------------------
+
+
+def answered_purely(data: bytes) -> Any:
+    return answers("pure", [data])[0]
+
+
+def answered_compiled(data: bytes) -> Any:
+    return answers("compiled", [data])[0]
+
+
+def answers_without_queries(data: bytes) -> Any:
+    return answered_purely(data.replace(b"?", b"/", 1))
+
+
+def answers_another(data: bytes) -> Any:
+    return answered_purely(data.replace(b"A", b"B", 1))
+
+
+def answers_without_bodies(data: bytes) -> Any:
+    answer, log = answered_purely(data)
+    return answer.partition(b"\r\n\r\n")[0], log
+
+
+texts = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=6)
+names = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,8}", fullmatch=True).map("X-{}".format)
+fields = st.dictionaries(names.map(str.title), texts, max_size=5)
+paths = texts.filter(lambda text: "#" not in text).map("/{}".format)
+
+
+def make(path: str, found: dict[str, str], body: str, repeats: int) -> bytes:
+    """Return a plain request, so many times."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in found.items())
+    return request(path, f"{lines}Content-Length: {len(body)}\r\n", body, "POST") * repeats
+
+
+plain_requests = st.builds(
+    make, paths.filter(lambda path: path[1:2] != "/"), fields, texts, st.integers(1, 3)
+)
+
+
+@st.composite
+def cut_requests(draw: st.DrawFn) -> bytes:
+    """Draw a plain request of which some bytes are missing, or are others."""
+    data = draw(plain_requests)
+    start = draw(st.integers(0, len(data)))
+    end = draw(st.integers(start, min(start + 3, len(data))))
+    other = draw(st.sampled_from([b"", b"\r", b"\n", b"\0", b":", b" ", b"\xff", b"\r\n\r\n"]))
+    return data[:start] + other + data[end:]
+
+
+class TestHeed(TwinTests):
+    module = "connection"
+    name = "heed"
+    examples = 60
+    # A part of a request may come in several pieces.
+    most = 3
+    plain = st.tuples(plain_requests)
+    odd = st.tuples(cut_requests() | st.binary(max_size=40))
+    odd_calls = (
+        (request(method="HEAD"),),
+        (request().replace(b"1.1", b"1.0"),),
+        (request("/one", "Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),),
+        (request("/one", "Expect: 100-continue\r\n"),),
+        (request("/one", "Host: there\r\n"),),
+        (request("//a"),),
+        (request("/write"),),
+        (request("/blocks"),),
+        (b"GET / HTTP/1.1\r\n",),
+    )
+    wrong = (answers_without_queries, answers_another, answers_without_bodies)
+
+    def twins(self) -> tuple[Kernel, Kernel]:
+        return answered_purely, answered_compiled
+
+    def hostile(self) -> Iterator[Call]:
+        for data in hostile():
+            yield (data,)
+
+    def handed_over(self, calls: Iterable[Call]) -> list[list[str]]:
+        """Tell from what a connection is asked for whether the short cut left a request to it."""
+        noted: list[str] = []
+        take, adopt = peers.Peer.take, peers.Peer.adopt
+
+        def take_noted(peer: Any, data: bytes) -> None:
+            if data:
+                noted.append(self.name)
+            take(peer, data)
+
+        def adopt_noted(peer: Any, *args: Any) -> Any:
+            noted.append(self.name)
+            return adopt(peer, *args)
+
+        found = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(peers.Peer, "take", take_noted)
+            patch.setattr(peers.Peer, "adopt", adopt_noted)
+            for call in calls:
+                noted.clear()
+                answered_compiled(*call)
+                found.append(noted.copy())
+        return found

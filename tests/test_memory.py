@@ -15,7 +15,7 @@ __test__ = not LEFT_OUT
 SCRIPT = Path(__file__).parent / "isolated" / "memory.py"
 
 #: Deliberate leaks, named by what counts them; of glibc on Linux we know all counts.
-LEAKS = ["objects", "blocks", "references"]
+LEAKS = ["objects", "blocks", "references", "objects HTTP/1.1", "blocks HTTP/1.1"]
 if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
     LEAKS += ["bytes of C", "descriptors", "resident"]
 

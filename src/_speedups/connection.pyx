@@ -240,10 +240,15 @@ def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
         ready: descriptors, and what each is ready for.
 
     """
-    cdef dict peers = loop.peers
+    cdef dict peers
     cdef bint is_served
-    cdef double now = monotonic()
-    cdef Ground ground = loop.ground if type(loop.ground) is Ground else make_ground(loop)
+    cdef double now
+    cdef Ground ground
+    if not ready:
+        return
+    peers = loop.peers
+    now = monotonic()
+    ground = loop.ground if type(loop.ground) is Ground else make_ground(loop)
     for descriptor, events in ready:
         is_served = False
         peer = peers.get(descriptor) if events == READ else None
@@ -270,7 +275,12 @@ cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
     ):
         return False
     connection = peer.connection
-    if loop.is_stopping or connection._state != IN_HEAD or len(<bytearray>connection._buffer):
+    if (
+        loop.is_stopping
+        or connection._state != IN_HEAD
+        or connection._has_skipped
+        or len(<bytearray>connection._buffer)
+    ):
         return False
     size = receive_at_once(peer.descriptor, buffer, RECEIVED_AT_MOST)
     if size < 0 and would_wait():
@@ -347,7 +357,7 @@ cdef dict environ_of(
     cdef dict environ
     cdef Seen seen
     cdef object value
-    if end is NULL or end[-1] != b"\r" or end - text > ground.longest_head:
+    if end is NULL or end == text or end[-1] != b"\r" or end - text > ground.longest_head:
         return None
     line = end + 1 - text
     words = split_line(text, line)

@@ -4,7 +4,8 @@
 
 Every string over a hostile alphabet of up to LENGTH characters (3, where not told) goes
 through each place of a request and of a response; then heads that are cut off, huge ones,
-arguments of wrong types, and objects that change a list while it is looked at. What
+arguments of wrong types, and objects that change a list while it is looked at. The HTTP/1.1
+server gets the like, the requests beside the tests, and applications that they call. What
 matters is that nothing crashes: exceptions are expected, but for a `SystemError`. The
 number of calls of each part is printed, and of those that were answered or returned.
 """
@@ -13,22 +14,27 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import random
+import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from functools import partial
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import traffic
-from traffic import CLIENT, FIELDS, GET, Case, Stub
+from traffic import CASES_11, CLIENT, FIELDS, GET, OK, PATIENCE, Case, Stub
 
 from wsgiref_fast import _impl
 from wsgiref_fast.handlers import SimpleHandler
 from wsgiref_fast.headers import Headers
+from wsgiref_fast.server import Server
 from wsgiref_fast.simple_server import WSGIRequestHandler
 from wsgiref_fast.util import FileWrapper
 
@@ -118,6 +124,147 @@ def whole_cases() -> Iterator[Call]:
 def run_once(way: Callable[[Case], Iterator[traffic.Once]], case: Case) -> None:
     for once in way(case):
         once()
+
+
+# Requests to the HTTP/1.1 server
+
+
+TESTS = Path(__file__).parent.parent
+
+
+class Watched(Server):
+    """Tells when it has been through what there was to read."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.has_looked = threading.Event()
+        super().__init__(*args, **options)
+
+    def service_actions(self) -> None:
+        self.has_looked.set()
+
+
+def send(server: Any, *pieces: bytes) -> bool:
+    """Send pieces, most of which come one by one; tell whether the application answered."""
+    with traffic.connect(server) as connection:
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            for piece in pieces[:-1]:
+                server.has_looked.clear()
+                connection.sendall(piece)
+                server.has_looked.wait(PATIENCE)
+            connection.sendall(pieces[-1])
+            connection.shutdown(socket.SHUT_WR)
+        return traffic.receive_all(connection).startswith(OK)
+
+
+def hostile_requests_11() -> Iterator[Call]:
+    """Yield a text in each place of a request, requests cut off, and each byte of one changed."""
+    with traffic.looping(Case(b"", traffic.echo), Watched) as server:
+        for text in strings(2):
+            for request in (*requests_of(text), *requests_11_of(text.encode("iso-8859-1"))):
+                yield partial(send, server, request)
+                yield partial(send, server, GET + request + GET)
+        request = traffic.post(b"abc")
+        for end in range(1, len(request)):
+            yield partial(send, server, request[:end])
+            yield partial(send, server, request[:end], request[end:])
+            for byte in (b"\0", b"\r", b"\n", b"\xff", b":"):
+                yield partial(send, server, request[:end] + byte + request[end + 1 :])
+
+
+def requests_11_of(some: bytes) -> Iterator[bytes]:
+    get, post = b"GET / HTTP/1.1\r\nHost: x", b"POST / HTTP/1.1\r\nHost: x\r\n"
+    yield b"GET /%s?%s HTTP/1.1\r\nHost: x\r\n\r\n" % (some, some)
+    yield get + b"%s\r\n\r\n" % some
+    yield get + b"\r\nConnection: close%s\r\n\r\n" % some
+    yield get + b"\r\nA%s: %s\r\n\r\n" % (some, some)
+    yield get + b"\r\nCookie: a\r\nCookie: %s\r\n\r\n" % some
+    yield post + b"Content-Length: 1%s\r\n\r\n1" % some
+    yield post + b"Transfer-Encoding: chunked%s\r\n\r\n1\r\na\r\n0\r\n\r\n" % some
+    yield post + b"Transfer-Encoding: chunked\r\n\r\n1%s\r\na\r\n0\r\n%s\r\n" % (some, some)
+
+
+def huge_requests_11() -> Iterator[Call]:
+    """Yield requests around the sizes of what is received at once, and of the limits."""
+    with traffic.looping(Case(b"", traffic.echo), Watched) as server:
+        for size in (8100, *range(8160, 8192, 3), 65_000, *range(65_400, 65_540, 15), 130_000):
+            head = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+            yield partial(send, server, head % (b"a" * size))
+            yield partial(send, server, head % (b"%41" * (size // 3)))
+            yield partial(send, server, GET[:-2] + b"A: %s\r\n\r\n" % (b"\xe9" * size))
+            yield partial(send, server, traffic.post(b"x" * size) + GET)
+            yield partial(send, server, GET * (size // len(GET)))
+        for count in (*range(90, 106), 5000):
+            yield partial(send, server, GET[:-2] + b"A: 1\r\n" * count + b"\r\n")
+            yield partial(send, server, GET[:-2] + b"Cookie: a\r\n" * count + b"\r\n")
+
+
+def corpus_11() -> Iterator[Call]:
+    """Yield the requests that are files, whole, and some of them in pieces."""
+    chance = random.Random(1)
+    servers: dict[str, list[bytes]] = {}
+    for path in sorted((TESTS / "corpus").glob("*.http")):
+        options = json.loads(path.with_suffix(".json").read_text("ascii")).get("options", {})
+        servers.setdefault(json.dumps(options), []).append(path.read_bytes())
+    assert sum(map(len, servers.values())) > 200
+    for options, requests in servers.items():
+        make = partial(Watched, **json.loads(options))
+        with traffic.looping(Case(b"", traffic.echo), make) as server:
+            for number, request in enumerate(requests):
+                yield partial(send, server, request)
+                yield partial(send, server, GET + request + GET)
+                if number % 4 == 0 and len(request) > 2:
+                    for _ in range(3):
+                        first, second = sorted(chance.sample(range(1, len(request)), 2))
+                        pieces = request[:first], request[first:second], request[second:]
+                        yield partial(send, server, *pieces)
+
+
+def odd_applications_11() -> Iterator[Call]:
+    """Yield plain requests of applications that answer in odd ways, and all cases beside."""
+    sys.path.append(str(TESTS))
+    from test_kernels_connection import APPS, app, request
+
+    with traffic.looping(Case(b"", app), Watched) as server:
+        for name in APPS:
+            path = "/" + name.replace(" ", "-")
+            yield partial(send, server, request(path))
+            yield partial(send, server, request(path) + request("/one") + request(path))
+            yield partial(send, server, request(path, method="HEAD"))
+            yield partial(send, server, request(path, "Content-Length: 3\r\n", "abc"))
+            yield partial(send, server, request(path)[:9], request(path)[9:] * 2)
+    for case in CASES_11.values():
+        for make in (Server, traffic.threaded):
+            yield partial(run_once, partial(traffic.in_the_loop, server_class=make), case)
+
+
+def wrong_answers_11() -> Iterator[Call]:
+    """Yield responses that have something of a wrong type in each place."""
+    answer: list[Any] = ["200 OK", [("A", "1")], [b"a"]]
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        status, fields, result = answer
+        start_response(status, fields)
+        return result
+
+    def respond_by(place: int, value: Any) -> bool:
+        answer[:] = ["200 OK", [("A", "1")], [b"a"]]
+        answer[place] = value
+        return send(server, GET * 2)
+
+    with traffic.looping(Case(b"", app), Watched) as server:
+        for value in WRONG:
+            for place in range(3):
+                yield partial(respond_by, place, value)
+            yield partial(respond_by, 2, [value])
+            yield partial(respond_by, 1, [("A", value)])
+            yield partial(respond_by, 1, [(value, "1")])
+            yield partial(respond_by, 1, [("Content-Length", value)])
+        for place in range(3):
+            for make in (make_vandal, make_vandal_value, make_vandal_pair):
+                fields: list[Any] = [("X", str(i)) for i in range(3)]
+                fields[place] = make(fields)
+                yield partial(respond_by, 1, fields)
 
 
 # Responses
@@ -476,6 +623,11 @@ def parts(length: int) -> dict[str, Iterator[Call]]:
         "cut requests": cut_requests(),
         "huge requests": huge_requests(),
         "whole cases": whole_cases(),
+        "hostile requests, HTTP/1.1": hostile_requests_11(),
+        "huge requests, HTTP/1.1": huge_requests_11(),
+        "corpus, HTTP/1.1": corpus_11(),
+        "odd applications, HTTP/1.1": odd_applications_11(),
+        "wrong answers, HTTP/1.1": wrong_answers_11(),
         "short headers": short_headers(length),
         "huge headers": huge_headers(),
         "wrong arguments": wrong_arguments(),

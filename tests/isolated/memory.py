@@ -25,11 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import traffic
-from traffic import CASES, CLIENT, FIELDS, GET, Application, Case, Once, Stub
+from traffic import CASES, CASES_11, CLIENT, FIELDS, GET, Application, Case, Once, Stub
 
-from wsgiref_fast import handlers, headers, simple_server, util
+from wsgiref_fast import handlers, headers, server, simple_server, util
+from wsgiref_fast._http11 import exchange, loop, peer
+from wsgiref_fast._pure import connection
 from wsgiref_fast.handlers import SimpleHandler
 from wsgiref_fast.headers import Headers
+from wsgiref_fast.server import Server
 from wsgiref_fast.simple_server import ThreadingWSGIServer, WSGIRequestHandler, make_server
 
 Kind = Callable[[], Iterator[Once]]
@@ -84,11 +87,12 @@ def resident_bytes() -> int:
 
 def immortals() -> list[Any]:
     """Return objects that outlive each request, and that each request refers to."""
-    modules = (handlers, headers, simple_server, util)
+    modules = (handlers, headers, simple_server, util, server, exchange, loop, peer, connection)
     shared = [value for module in modules for value in vars(module).values()]
     strings = ["HTTP_HOST", "wsgi.input", "REQUEST_METHOD", "GET", "HTTP/1.1", "Content-Type"]
-    cases = [part for case in CASES.values() for part in (case.app, case.handler, case.request)]
-    return [*shared, *map(sys.intern, strings), *cases, None, True, b"", "", ()]
+    cases = [*CASES.values(), *CASES_11.values()]
+    parts = [part for case in cases for part in (case.app, case.handler, case.request)]
+    return [*shared, *map(sys.intern, strings), *parts, None, True, b"", "", ()]
 
 
 IMMORTALS = immortals()
@@ -277,6 +281,84 @@ def slow_client(start: bytes) -> Iterator[Once]:
         yield once
 
 
+# The HTTP/1.1 server
+
+
+def kept_connection(server_class: traffic.ServerClass, request: bytes) -> Iterator[Once]:
+    """Send all requests on one connection."""
+    case = Case(request, traffic.echo)
+    with traffic.looping(case, server_class) as server, traffic.connect(server) as connection:
+
+        def once() -> None:
+            connection.sendall(request)
+            assert connection.recv(65536).startswith(traffic.OK)
+
+        yield once
+
+
+def client_gone_with_output_waiting(server_class: traffic.ServerClass) -> Iterator[Once]:
+    """Close a connection whose response has only begun."""
+    with traffic.looping(CASES_11["written ahead"], server_class) as server:
+
+        def once() -> None:
+            with traffic.connect(server) as connection:
+                connection.sendall(GET)
+                assert connection.recv(1) == b"H"
+
+        yield once
+
+
+def slow_client_11(start: bytes) -> Iterator[Once]:
+    """Refuse a client that does not send all of its request, or close where there is none."""
+
+    def impatient(*args: Any) -> Server:
+        return Server(*args, header_timeout=0.001, body_timeout=0.001, keep_alive_timeout=0.001)
+
+    with traffic.looping(CASES_11["plain"], impatient) as server:
+
+        def once() -> None:
+            with traffic.connect(server) as connection:
+                connection.sendall(start)
+                answer = traffic.receive_all(connection)
+                assert answer[:13] in (b"HTTP/1.1 408 ", b"HTTP/1.1 200 ", b"")
+
+        yield once
+
+
+def kinds_11() -> dict[str, Kind]:
+    ways: dict[str, traffic.ServerClass] = {
+        "HTTP/1.1": Server,
+        "HTTP/1.1, threads": traffic.threaded,
+    }
+    kinds: dict[str, Kind] = {
+        "silent client (HTTP/1.1)": partial(slow_client_11, b""),
+        "slow client (HTTP/1.1)": partial(slow_client_11, GET[:20]),
+        "slow body (HTTP/1.1)": partial(slow_client_11, traffic.post(b"x", 2)),
+        "resting client (HTTP/1.1)": partial(slow_client_11, GET),
+    }
+    for way, make in ways.items():
+        kinds[f"kept ({way})"] = partial(kept_connection, make, GET)
+        kinds[f"kept, bodies ({way})"] = partial(kept_connection, make, traffic.post(b"x"))
+        kinds[f"kept, chunked ({way})"] = partial(
+            kept_connection, make, traffic.CHUNKED + traffic.CHUNKS
+        )
+        kinds[f"output waiting ({way})"] = partial(client_gone_with_output_waiting, make)
+    kinds |= {
+        f"{n} (HTTP/1.1)": partial(traffic.in_the_loop, CASES_11[n], Server) for n in CASES_11
+    }
+    for name in IN_THREADS_11:
+        kind = partial(traffic.in_the_loop, CASES_11[name], traffic.threaded)
+        kinds[f"{name} (HTTP/1.1, threads)"] = kind
+    return kinds
+
+
+IN_THREADS_11 = (
+    *("plain", "pipelined", "bodies", "body in a file", "chunked bodies", "stream", "write()"),
+    *("written ahead", "file", "early hints", "large block", "application fails", "refused"),
+    *("application fails after a block", "client gone in the response"),
+)
+
+
 KINDS: dict[str, Kind] = {
     "parse_request() alone": parse_alone,
     "get_environ() alone": environ_alone,
@@ -295,6 +377,7 @@ KINDS: dict[str, Kind] = {
         f"{name} (threads)": partial(traffic.in_the_loop, CASES[name], ThreadingWSGIServer)
         for name in ("plain", "kept connection", "client gone in the response")
     },
+    **kinds_11(),
 }
 
 
@@ -339,6 +422,10 @@ def leaking(app: Application) -> Kind:
     return partial(traffic.in_memory, Case(GET, app))
 
 
+def leaking_11(app: Application) -> Kind:
+    return partial(traffic.in_the_loop, Case(GET, app, traffic.OK), Server)
+
+
 LEAKS: dict[str, Kind] = {
     "objects": leaking(keeps_environ([])),
     "blocks": leaking(doing(lambda: refer_again(bytes(100)))),
@@ -347,6 +434,8 @@ LEAKS: dict[str, Kind] = {
     "references": leaking(doing(lambda: refer_again(traffic.hello))),
     "descriptors": leaking(doing(lambda: os.open(os.devnull, os.O_RDONLY))),
     "resident": leaking(doing(takes_pages)),
+    "objects HTTP/1.1": leaking_11(keeps_environ([])),
+    "blocks HTTP/1.1": leaking_11(doing(lambda: refer_again(bytes(100)))),
 }
 
 

@@ -12,12 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from wsgiref_fast.server import Server
 from wsgiref_fast.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 from wsgiref_fast.util import FileWrapper
 from wsgiref_fast.validate import validator
 
 Application = Callable[..., Any]
 Once = Callable[[], object]
+ServerClass = Callable[..., WSGIServer]
 
 #: Seconds after which a client that waits has failed.
 PATIENCE = 30.0
@@ -231,6 +233,19 @@ def starts_twice(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"twice"]
 
 
+def hints(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload")])
+    return hello(environ, start_response)
+
+
+def writes_ahead(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Write more than is held in memory for a client that takes nothing meanwhile."""
+    write = start_response("200 OK", PLAIN[:])
+    for _ in range(50):
+        write(b"x" * 100_000)
+    return []
+
+
 def gives(result: Any, status: Any = "200 OK", headers: Any = None) -> Application:
     """Return an application that answers just so, be it right or wrong."""
 
@@ -351,6 +366,63 @@ CASES = {
 }
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+ERROR_11 = b"HTTP/1.1 500 Internal Server Error\r\n"
+BAD_11 = b"HTTP/1.1 400 "
+LARGE = 3_000_000  # more than a socket takes at once
+LARGE_CHUNK = b"%x\r\n%s\r\n" % (600_000, b"x" * 600_000)
+
+#: For the HTTP/1.1 server, on one connection each.
+CASES_11 = {
+    "plain": Case(GET * 3, hello, OK),
+    "pipelined": Case(GET * 40, hello, OK),
+    "HEAD": Case(GET.replace(b"GET", b"HEAD") + GET, hello, OK),
+    "HTTP/1.0": Case(b"GET / HTTP/1.0\r\n\r\n", hello, OK),
+    "no content": Case(GET * 2, no_content, b"HTTP/1.1 204 "),
+    "not modified": Case(GET * 2, not_modified, b"HTTP/1.1 304 "),
+    "bodies": Case(post(b"x" * 100) * 3, echo, OK),
+    "body read by lines": Case(post(b"line\n" * 200), reads_lines, OK),
+    "body unread": Case(post(b"x" * 10_000) + GET, hello, OK),
+    "body in a file": Case(post(b"x" * 600_000) + GET, echo, OK),
+    "body cut short": Case(post(b"x" * 10, 1000), echo, BAD_11),
+    "chunked bodies": Case((CHUNKED + CHUNKS) * 2, echo, OK),
+    "chunked body in a file": Case(CHUNKED + LARGE_CHUNK + CHUNKS, echo, OK),
+    "chunked body malformed": Case(CHUNKED + b"5\r\nhellooo", echo, BAD_11),
+    "chunked body cut short": Case(CHUNKED + b"5\r\nhel", echo, BAD_11),
+    "stream": Case(GET * 2, streams, OK),
+    "write()": Case(GET * 2, writes, OK),
+    "written ahead": Case(GET, writes_ahead, OK),
+    "file": Case(GET * 2, wraps_a_file, OK),
+    "file in memory": Case(GET * 2, wraps_memory, OK),
+    "early hints": Case(GET * 2, hints, b"HTTP/1.1 103 "),
+    "many blocks": Case(GET * 2, gives([b"x"] * 50), OK),
+    "large block": Case(GET * 2, gives([b"x" * LARGE]), OK),
+    "longer than its length": Case(GET, gives([b"abc"], headers=[("Content-Length", "2")]), OK),
+    "shorter than its length": Case(GET, gives([b"abc"], headers=[("Content-Length", "9")]), None),
+    "closes": Case(GET, gives([b"a"], headers=[("Connection", "close")]), OK),
+    "application fails": Case(GET * 2, fails, ERROR_11),
+    "application fails after the start": Case(GET * 2, fails_started, ERROR_11),
+    "application fails after a block": Case(GET, fails_streaming, None),
+    "application fails to close": Case(GET * 2, fails_closing, OK),
+    "start again": Case(GET * 2, starts_again, b"HTTP/1.1 500 Oops\r\n"),
+    "start again too late": Case(GET, starts_again_too_late, None),
+    "start twice": Case(GET * 2, starts_twice, ERROR_11),
+    "result of no kind": Case(GET * 2, gives(None), ERROR_11),
+    "block of no bytes": Case(GET * 2, gives(["text"]), ERROR_11),
+    "header injection": Case(GET * 2, gives([], headers=[("A", "1\r\nB: 2")]), ERROR_11),
+    "refused": Case(GET + b"GET / HTTP/1.1\r\n\r\n" + GET, hello, OK),
+    "refused at once": Case(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", hello, BAD_11),
+    "line too long": Case(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", hello, b"HTTP/1.1 414 "),
+    "field too long": Case(GET[:-2] + b"A: " + b"a" * 9000 + b"\r\n\r\n", hello, b"HTTP/1.1 431 "),
+    "too many fields": Case(GET[:-2] + b"A: 1\r\n" * 200 + b"\r\n", hello, b"HTTP/1.1 431 "),
+    "expectation": Case(post(b"x").replace(b"Host", b"Expect: 100-continue\r\nHost"), echo, OK),
+    "expectation unknown": Case(GET[:-2] + b"Expect: x\r\n\r\n", hello, b"HTTP/1.1 417 "),
+    "client gone before it sent": Case(b"", hello, None),
+    "client gone in the head": Case(GET[:50], hello, BAD_11),
+    "client gone in the response": Case(GET, hangs_up, None),
+}
+
+
 # Ways to send a request
 
 
@@ -387,7 +459,7 @@ def over_sockets(case: Case) -> Iterator[Once]:
         yield once
 
 
-def in_the_loop(case: Case, server_class: type[WSGIServer] = WSGIServer) -> Iterator[Once]:
+def in_the_loop(case: Case, server_class: ServerClass = WSGIServer) -> Iterator[Once]:
     """Have ``serve_forever()`` accept and serve connections."""
     with looping(case, server_class) as server:
         yield lambda: exchange(case, server)
@@ -404,7 +476,7 @@ def exchange(case: Case, server: WSGIServer) -> None:
 
 
 @contextmanager
-def looping(case: Case, server_class: type[WSGIServer]) -> Iterator[WSGIServer]:
+def looping(case: Case, server_class: ServerClass) -> Iterator[WSGIServer]:
     """Run a server in a thread; at the end no thread of it is left."""
     others = set(threading.enumerate())
     with make_server(case, server_class) as server:
@@ -419,12 +491,17 @@ def looping(case: Case, server_class: type[WSGIServer]) -> Iterator[WSGIServer]:
         assert not thread.is_alive()
 
 
+def threaded(*args: Any) -> Server:
+    """Make an HTTP/1.1 server that runs applications in threads."""
+    return Server(*args, threads=2)
+
+
 def connect(server: WSGIServer) -> socket.socket:
     address: Any = server.server_address
     return socket.create_connection(address[:2], PATIENCE)
 
 
-def make_server(case: Case, server_class: type[WSGIServer] = WSGIServer) -> WSGIServer:
+def make_server(case: Case, server_class: ServerClass = WSGIServer) -> WSGIServer:
     server = server_class(("127.0.0.1", 0), case.handler)
     server.set_app(case.app)
     return server

@@ -33,7 +33,7 @@ _JOINED_AT_MOST = 1 << 16
 
 #: Blocks, and bytes, that a client that takes all is sent before others are heard.
 _BLOCKS_IN_A_TURN = 256
-_SENT_IN_A_TURN = 1 << 20
+_SENT_IN_A_TURN = 1 << 17
 
 
 class Exchange:
@@ -164,7 +164,6 @@ class Exchange:
         if self._is_closed:
             raise AssertionError("the response is over")
         self._send_block(data)
-        self._peer.wait_until_sent()
 
     def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
         """Send a 103 with these headers (RFC 8297), where the client's version has that."""

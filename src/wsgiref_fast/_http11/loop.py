@@ -165,8 +165,8 @@ class Loop:
         """Take what has come so far, and no more."""
         self._end_at = time.monotonic() + self.options.shutdown_timeout
         for descriptor in list(self._listeners):
-            if self._is_accepting and not self._is_for_one:
-                self._accept(descriptor)
+            while self._is_accepting and not self._is_for_one and self._accept(descriptor):
+                pass
         self._pause_accepting()
         for peer in list(self.peers.values()):
             if peer.is_waiting:
@@ -238,29 +238,31 @@ class Loop:
 
     # Accepting.
 
-    def _accept(self, descriptor: int) -> None:
+    def _accept(self, descriptor: int) -> bool:
+        """Accept some of those that have come; tell whether there may be more."""
         listener = self._listeners[descriptor]
         for _ in range(_ACCEPTED_IN_A_ROW):
             if self._is_for_one and self.is_stopping:
-                return
+                return False
             if len(self.peers) >= (1 if self._is_for_one else self.options.max_connections):
                 self._pause_accepting()
-                return
+                return False
             try:
                 # Past TLS's own way, which would shake hands here.
                 connection, address = socket.socket.accept(listener)
             except (BlockingIOError, InterruptedError, ConnectionError):
-                return
+                return False
             except OSError as error:
                 if listener.fileno() != descriptor:
                     self.is_stopping = True  # somebody has closed it
-                    return
+                    return False
                 if error.errno in _FULL:
                     _LOGGER.warning("cannot accept: %s", error)
                     self._pause_accepting()
                     self._resume_at = time.monotonic() + _PAUSE
-                return
+                return False
             self._guard(None, lambda c=connection, a=address: self._welcome(c, a))  # type: ignore[misc]
+        return True
 
     def _welcome(self, connection: socket.socket, address: Any) -> None:
         """Begin to serve a connection."""

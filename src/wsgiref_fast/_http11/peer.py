@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import struct
 import time
@@ -61,9 +60,9 @@ class Peer:
 
     __slots__ = (
         *("_has_closed_writing", "_has_turn_coming", "_is_aborted", "_is_in_thread"),
-        *("_is_refused", "_is_running", "_is_timed", "_held", "_pending", "_spool", "_spool_read"),
+        *("_is_running", "_is_timed", "_held", "_pending", "_spool", "_spool_read"),
         *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
-        *("is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
+        *("_may_hear_more", "is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
         *("state", "wanted"),
     )
 
@@ -101,9 +100,9 @@ class Peer:
         self._is_timed = False
         self._unread = 0
         self._has_closed_writing = False
-        # Whether `advance_later` will be called; whether it was refused something.
+        # Whether `advance_later` will be called; whether it may be sending as it is closed on.
         self._has_turn_coming = False
-        self._is_refused = False
+        self._may_hear_more = False
         # Whether it is to see that it did not get all.
         self._is_aborted = False
 
@@ -301,6 +300,10 @@ class Peer:
             except BadRequest as error:
                 self._refuse(error)
                 return
+            except OSError as error:  # there is no place for its body
+                self.log_error(f"request body cannot be kept: {error}")
+                self._refuse(BadRequest(500, "Request body cannot be kept"))
+                return
             if request is None:
                 self._wait_for_more()
                 return
@@ -328,7 +331,11 @@ class Peer:
         if connection.has_ended:  # between two requests
             self.close()
         elif connection.is_idle:
-            if self.loop.is_stopping:
+            data = self._receive() if self.loop.is_stopping else None
+            if data:  # sent when it was told that it could
+                connection.receive(data)
+                self.advance()
+            elif self.loop.is_stopping:
                 self.close()
             else:
                 self.set_deadline(
@@ -419,6 +426,7 @@ class Peer:
             if self._pending:
                 self._want_to_write()
         else:
+            self._may_hear_more = exchange.request.keeps_alive  # the closing is not its own
             self._linger()
 
     def _want_to_write(self) -> None:
@@ -427,7 +435,7 @@ class Peer:
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer a request that is no good, and close."""
-        self._is_refused = True
+        self._may_hear_more = True
         self.log_error(f"{error.status} {error}")
         self.send(refuse(error, self.date(), self.options.server_header))
         self._linger()
@@ -531,16 +539,6 @@ class Peer:
             pending.popleft()
         return self.state != CLOSED
 
-    def wait_until_sent(self) -> None:
-        """Wait until the client has taken all, in a thread that may wait: for `write()`."""
-        while self._is_in_thread and self._pending and not self._flush() and self.state != CLOSED:
-            self._wait_until_writable()
-
-    def _wait_until_writable(self) -> None:
-        if not _is_writable(self.descriptor, self.options.send_timeout):
-            self.log_error("client takes nothing of its response")
-            self.abort()
-
     # The end.
 
     def _linger(self) -> None:
@@ -556,7 +554,7 @@ class Peer:
                 return
             data = self._receive()
             if data == b"" or (
-                data is None and not self.connection.buffered and not self._is_refused
+                data is None and not self.connection.buffered and not self._may_hear_more
             ):
                 # Whatever it sent has been read.
                 self.close()
@@ -633,15 +631,6 @@ class Peer:
 _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time at all
-
-
-def _is_writable(descriptor: int, timeout: float) -> bool:
-    """Wait until bytes can be sent, so many seconds at most; tell whether they can."""
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([], [descriptor], [], timeout)[1])
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLOUT)
-    return bool(waiting.poll(timeout * 1000))
 
 
 def is_wanting(error: OSError) -> bool:
