@@ -102,6 +102,99 @@ def never_starting(environ: Any, start_response: Any) -> Any:
     return [b"never"]
 
 
+class Blocks:
+    """Some blocks, which have a close() that fails, or does not."""
+
+    def __init__(self, blocks: list[Any], error: BaseException | None = None) -> None:
+        self.blocks = blocks
+        self.error = error
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.blocks)
+
+    def close(self) -> None:
+        sys.stderr.write("KeyError: closed\n")
+        if self.error is not None:
+            raise self.error
+
+
+def starting_late(environ: Any, start_response: Any) -> Iterator[bytes]:
+    yield b""
+    start_response("200 OK", [("X-A", "b")])
+    yield b"late"
+
+
+def starting_at_last(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [("X-A", "b")])
+    yield b"last"
+
+
+def starting_too_late(environ: Any, start_response: Any) -> Iterator[bytes]:
+    yield b"late"
+    start_response("200 OK", [("X-A", "b")])
+
+
+def writing_between(environ: Any, start_response: Any) -> Iterator[bytes]:
+    write = start_response("200 OK", [])
+    yield b"one"
+    write(b"two")
+    yield b"three"
+    write(b"four")
+
+
+def hinting_between(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"one"
+    environ["wsgi.early_hints"]([("Link", "</a>")])
+    yield b"two"
+
+
+def starting_again_between(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"one"
+    try:
+        raise LookupError("no page")
+    except LookupError:
+        start_response("404 Not Found", [], sys.exc_info())
+    yield b"two"
+
+
+def starting_again_before(environ: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b""
+    try:
+        raise LookupError("no page")
+    except LookupError:
+        start_response("404 Not Found", [], sys.exc_info())
+    yield b"two"
+
+
+def changing_headers_before(environ: Any, start_response: Any) -> Iterator[bytes]:
+    headers = [("X-A", "b")]
+    start_response("200 OK", headers)
+    headers.append(("X-C", "d\r\nX-D: e"))
+    yield b"never"
+
+
+def with_its_length_by_blocks(environ: Any, start_response: Any) -> Iterator[bytes]:
+    seen = tell(environ)
+    start_response("200 OK", [("Content-Length", str(len(seen)))])
+    yield seen[:10]
+    yield seen[10:]
+
+
+def failing_after(*blocks: bytes) -> Callable[[], Iterator[bytes]]:
+    def failing_later() -> Iterator[bytes]:
+        yield from blocks
+        raise LookupError("no more")
+
+    return failing_later
+
+
+def of_length(length: int, *blocks: bytes) -> Callable[..., Any]:
+    return answering("200 OK", [("Content-Length", str(length))], lambda: iter(blocks))
+
+
 APPS: dict[str, Callable[..., Any]] = {
     "one": one,
     "length": with_its_length,
@@ -110,6 +203,43 @@ APPS: dict[str, Callable[..., Any]] = {
     "none": answering("200 OK", [], []),
     "empty": answering("200 OK", [], [b""]),
     "blocks": answering("200 OK", [], lambda: iter([b"a", b"", b"b"])),
+    "many": answering("200 OK", [], [b"ab", b"cd"] * 500),
+    "many by turns": answering("200 OK", [], lambda: iter([b"ab", b"cd"] * 500)),
+    "some": answering("200 OK", [], lambda: (b"%d" % n for n in range(255))),
+    "no blocks": answering("200 OK", [], lambda: iter([])),
+    "empty blocks": answering("200 OK", [("X-A", "b")], lambda: iter([b"", b""])),
+    "sizes": answering("200 OK", [], lambda: (b"x" * n for n in (1, 15, 16, 255, 256, 4096))),
+    "large blocks": answering("200 OK", [], lambda: iter([b"x" * 1_000_000] * 5)),
+    "two large": answering("200 OK", [], [b"x" * 33_000] * 2),
+    "length of blocks": with_its_length_by_blocks,
+    "blocks of length": of_length(4, b"ab", b"", b"cd"),
+    "blocks too short": of_length(5, b"ab", b"cd"),
+    "blocks too long": of_length(3, b"ab", b"cd", b"ef"),
+    "first block too long": of_length(1, b"ab", b"cd"),
+    "blocks without room": of_length(0, b"ab"),
+    "no blocks of none": of_length(0),
+    "no blocks of some": of_length(3),
+    "large blocks of length": of_length(2_000_000, b"x" * 1_500_000, b"y" * 500_000),
+    "blocks of no content": answering("204 No Content", [], lambda: iter([b"a"])),
+    "text between": answering("200 OK", [], lambda: iter([b"a", "b"])),
+    "number first": answering("200 OK", [], lambda: iter([1])),
+    "bytes": answering("200 OK", [], b"ab"),
+    "failing at once": answering("200 OK", [], failing_after()),
+    "failing between": answering("200 OK", [], failing_after(b"a", b"b")),
+    "failing of length": answering("200 OK", [("Content-Length", "9")], failing_after(b"a", b"b")),
+    "closed": answering("200 OK", [], lambda: Blocks([b"a", b"b"])),
+    "closed without blocks": answering("200 OK", [], lambda: Blocks([])),
+    "closed badly": answering("200 OK", [], lambda: Blocks([b"a", b"b"], LookupError("bad"))),
+    "exit when closed": answering("200 OK", [], lambda: Blocks([b"a", b"b"], SystemExit(3))),
+    "closed on failure": answering("200 OK", [], lambda: Blocks([b"a", "b"], LookupError("bad"))),
+    "late": starting_late,
+    "at last": starting_at_last,
+    "too late": starting_too_late,
+    "write between": writing_between,
+    "hints between": hinting_between,
+    "again between": starting_again_between,
+    "again before": starting_again_before,
+    "headers before": changing_headers_before,
     "large": answering("200 OK", [], [b"x" * 3_000_000]),
     "longer": answering("200 OK", [("Content-Length", "2")], [b"abc"]),
     "shorter": answering("200 OK", [("Content-Length", "9")], [b"abc"]),
@@ -149,7 +279,24 @@ PLAIN_APPS = {
     "one",
     "length",
     "tuple",
+    "two",
+    "none",
     "empty",
+    "blocks",
+    "many",
+    "two large",
+    "some",
+    "no blocks",
+    "empty blocks",
+    "sizes",
+    "length of blocks",
+    "blocks of length",
+    "no blocks of none",
+    "closed",
+    "closed without blocks",
+    "closed badly",
+    "exit when closed",
+    "at last",
     "large",
     "latin status",
     "latin value",
@@ -376,7 +523,8 @@ class TestHeed(TwinTests):
         (request("/one", "Host: there\r\n"),),
         (request("//a"),),
         (request("/write"),),
-        (request("/blocks"),),
+        (request("/write-between"),),
+        (request("/many-by-turns"),),
         (b"GET / HTTP/1.1\r\n",),
     )
     wrong = (answers_without_queries, answers_another, answers_without_bodies)

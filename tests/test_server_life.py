@@ -611,17 +611,16 @@ def test_what_is_not_finished_in_time_is_cut() -> None:
 def test_nothing_is_accepted_while_it_ends() -> None:
     gate = Gate()
     with (
-        serving(gate, threads=2, keep_alive_timeout=LATER) as server,
+        serving(gate, threads=2, header_timeout=LATER) as server,
         client_of(server) as busy,
-        client_of(server) as idle,
+        client_of(server) as silent,
         ExitStack() as stack,
     ):
         busy.send("/wait")
         gate.wait()
-        assert idle.ask("/1").body == b"/1"
         ending = threading.Thread(target=server.shutdown)
         ending.start()
-        assert idle.is_closed()
+        assert silent.is_closed()  # it is, after the last one was accepted
         late = stack.enter_context(client_of(server))
         late.send("/late")
         gate.opened.set()
@@ -764,6 +763,18 @@ def test_a_signal_lets_threads_finish(implementation: str, number: int) -> None:
         assert answer.headers.get("connection") == "close"
         output, errors = it.process.communicate(timeout=PATIENCE)
         assert (output, errors, it.process.returncode) == ("ended\n", "", 0)
+
+
+def test_who_comes_after_a_signal_is_refused(implementation: str) -> None:
+    with signalled(implementation, 1) as it, it.client() as busy, it.client() as silent:
+        busy.send("/wait")
+        it.expect("begun")
+        it.process.send_signal(signal.SIGTERM)
+        assert silent.is_closed()  # it is, after the last one was accepted
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(it.address, PATIENCE)
+        it.go_on()
+        assert busy.receive().body == b"/wait"
 
 
 @pytest.mark.parametrize("threads", [0, 1, 40])

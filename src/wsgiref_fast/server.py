@@ -52,6 +52,9 @@ class Server(WSGIServer):
 
     """
 
+    #: Whether the listening sockets are closed as soon as it ends, since it serves never again.
+    ends_for_good = False
+
     _loops: tuple[Loop, ...] = ()
 
     def __init__(
@@ -289,6 +292,7 @@ def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8000, **opt
 
     with Server((host, port), **options) as server:
         server.set_app(app)
+        server.ends_for_good = True
 
         def end(_number: int, _frame: object) -> None:
             is_second = server._BaseServer__shutdown_request

@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import time
-import traceback
 from stat import S_ISREG
 from urllib.parse import unquote
 
@@ -87,6 +86,39 @@ class Exchange:
         except BaseException:
             return self._fail()
         return self.resume() if self._iterator is not None or self._file else self._finish()
+
+    def go_on(
+        self,
+        result: Any,
+        iterator: Iterator[bytes],
+        data: bytes,
+        blocks: tuple[bytes, ...],
+        error: BaseException | None = None,
+    ) -> bool:
+        """Go on with a response that somebody else has begun to send; tell whether that was all.
+
+        Args:
+            result: what the application has returned.
+            iterator: has the blocks that are to come.
+            data: what has been taken from it and framed, and is yet to be sent.
+            blocks: what has been taken from it only.
+            error: what taking a block has failed with.
+
+        """
+        self._result, self._iterator = result, iterator
+        try:
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    error = None
+            if data:
+                self._peer.send(data)
+            for block in blocks:
+                self._send_block(block)
+        except BaseException:
+            return self._fail()
+        return self._finish() if self._is_over else self.resume()
 
     def resume(self) -> bool:
         """Go on with the response; tell whether that was the rest of it."""
@@ -191,7 +223,7 @@ class Exchange:
         if type(block) is not bytes:
             raise TypeError(f"a block of a response must be bytes, not {type(block).__name__}")
         if not response.status:
-            raise AssertionError("write() before start_response()")
+            raise AssertionError("no response was started")
         if not block:
             return
         before = response.sent
@@ -281,11 +313,11 @@ class Exchange:
         error = sys.exc_info()[1]
         if self._peer.is_closed:
             if not isinstance(error, (ConnectionError, TimeoutError)):
-                self._log_exception()
+                self._peer.log_exception(self._errors)
             self.is_cut = True
             self._close()
             return True
-        self._log_exception()
+        self._peer.log_exception(self._errors)
         self._close()
         if self.response.is_begun:
             # The client must see that this was not all of it.
@@ -303,14 +335,6 @@ class Exchange:
         if isinstance(error, KeyboardInterrupt):
             raise error
         return True
-
-    def _log_exception(self) -> None:
-        """Print the current exception to ``wsgi.errors``."""
-        try:
-            self._errors.write(traceback.format_exc())
-            self._errors.flush()
-        except Exception:
-            self._peer.log_error("wsgi.errors cannot be written to")
 
     def _finish(self) -> bool:
         response = self.response
@@ -336,14 +360,14 @@ class Exchange:
             if close is not None:
                 close()
         except KeyboardInterrupt:
-            self._log_exception()
+            self._peer.log_exception(self._errors)
             raise
         except BaseException:
-            self._log_exception()
+            self._peer.log_exception(self._errors)
         finally:
             body, self.request.body = self.request.body, None
             if body is not None:
                 try:
                     body.close()
                 except OSError:
-                    self._log_exception()
+                    self._peer.log_exception(self._errors)

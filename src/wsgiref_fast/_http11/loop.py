@@ -168,6 +168,9 @@ class Loop:
             while self._is_accepting and not self._is_for_one and self._accept(descriptor):
                 pass
         self._pause_accepting()
+        if self.server.ends_for_good:
+            for listener in self._listeners.values():
+                listener.close()  # who comes now is refused, not left to wait
         for peer in list(self.peers.values()):
             if peer.is_waiting:
                 self._guard(peer, peer.on_readable)  # what it has sent is under way

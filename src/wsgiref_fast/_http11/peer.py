@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+import traceback
 from collections import deque
 from functools import partial
 
@@ -16,6 +17,7 @@ from .exchange import Exchange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..types import WSGIEnvironment
@@ -144,6 +146,14 @@ class Peer:
         """Log what went wrong with this client."""
         self.loop.log_error(self.host or "-", reason)
 
+    def log_exception(self, errors: Any) -> None:
+        """Print the current exception to an environ's ``wsgi.errors``."""
+        try:
+            errors.write(traceback.format_exc())
+            errors.flush()
+        except Exception:
+            self.log_error("wsgi.errors cannot be written to")
+
     # What the loop has heard.
 
     def on_readable(self) -> None:
@@ -270,12 +280,11 @@ class Peer:
             self.exchange.response.headers = headers
         return self.exchange
 
-    def conclude(self, result: Any, error: BaseException | None, rest: bytes) -> None:
-        """Go on with an adopted exchange, whose application has returned, or failed."""
-        assert self.exchange is not None
+    def conclude(self, rest: bytes, go_on: Callable[..., bool], *arguments: Any) -> None:
+        """Go on with an adopted exchange, by one of its methods; then with the rest received."""
         self._is_running = True
         try:
-            is_finished = self.exchange.conclude(result, error)
+            is_finished = go_on(*arguments)
         finally:
             self._is_running = False
         if rest:

@@ -601,6 +601,19 @@ class Response:
         self.is_begun = True
         return head + self.frame(block) if block else head
 
+    def resume(self, sent: int, left: int | None) -> None:
+        """Go on with a response whose head, and so many bytes of the body, are sent already.
+
+        Args:
+            sent: how many bytes.
+            left: how many its Content-Length has left; `None`: it has none, and is chunked.
+
+        """
+        self.is_begun = True
+        self.sent = sent
+        self._left = left
+        self._is_chunked = left is None
+
     def frame(self, block: bytes) -> bytes:
         """Return a block of the body as it goes over the wire; what is too much is cut."""
         if self._is_bodyless or not block:
