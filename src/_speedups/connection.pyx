@@ -31,6 +31,8 @@ from hooks cimport (
     attributes_of,
     call_application,
     dict_version,
+    in_slot,
+    slot_offset,
     take_error,
     type_version,
 )
@@ -113,9 +115,41 @@ cdef class Ground:
     cdef unsigned int server_tag
 
 
+# Where a peer, and a connection's state machine, have what is asked for at each request.
+cdef struct Places:
+    Py_ssize_t is_plain, wanted, state, connection, descriptor, host, port, queued
+    Py_ssize_t is_first, is_timed
+    Py_ssize_t machine_state, has_skipped, buffer
+
+
+cdef Places places
+
+
+cdef int find_places() except -1:
+    """Find the slots; the modules that have them need the kernels when they are imported."""
+    from wsgiref_fast._http11.peer import Peer
+    from wsgiref_fast._pure.connection import Connection
+
+    places.is_plain = slot_offset(Peer.is_plain)
+    places.wanted = slot_offset(Peer.wanted)
+    places.state = slot_offset(Peer.state)
+    places.connection = slot_offset(Peer.connection)
+    places.descriptor = slot_offset(Peer.descriptor)
+    places.host = slot_offset(Peer.host)
+    places.port = slot_offset(Peer.port)
+    places.queued = slot_offset(Peer.queued)
+    places.is_first = slot_offset(Peer.is_first)
+    places.is_timed = slot_offset(Peer._is_timed)
+    places.machine_state = slot_offset(Connection._state)
+    places.has_skipped = slot_offset(Connection._has_skipped)
+    places.buffer = slot_offset(Connection._buffer)
+    return 0
+
+
 cdef Ground make_ground(loop):
     """Find out what all requests of a loop have in common."""
     cdef Ground ground = Ground.__new__(Ground)
+    find_places()
     options = loop.options
     ground.is_usual = loop.is_usual()
     ground.server = loop.server
@@ -180,6 +214,11 @@ def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
             loop.heed(descriptor, events)
 
 
+cdef inline long number_in(instance, Py_ssize_t place) except? -1:
+    """Return a number that a slot has."""
+    return <object>in_slot(instance, place)
+
+
 cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
     """Receive and answer plain requests; false where the connection has to do that."""
     cdef object connection
@@ -188,20 +227,20 @@ cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
     cdef int answered = 0
     if (
         not ACCEPTS_DESCRIPTORS
-        or not peer.is_plain
-        or peer.wanted != READ
-        or peer.state != READING
+        or in_slot(peer, places.is_plain) is not True
+        or number_in(peer, places.wanted) != READ
+        or number_in(peer, places.state) != READING
     ):
         return False
-    connection = peer.connection
+    connection = in_slot(peer, places.connection)
     if (
         loop.is_stopping
-        or connection._state != IN_HEAD
-        or connection._has_skipped
-        or len(<bytearray>connection._buffer)
+        or number_in(connection, places.machine_state) != IN_HEAD
+        or in_slot(connection, places.has_skipped) is not False
+        or len(<bytearray>in_slot(connection, places.buffer))
     ):
         return False
-    size = receive_at_once(peer.descriptor, buffer, RECEIVED_AT_MOST)
+    size = receive_at_once(number_in(peer, places.descriptor), buffer, RECEIVED_AT_MOST)
     if size < 0 and would_wait():
         return True
     if size <= 0:
@@ -216,13 +255,13 @@ cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
         if used == HANDED_OVER:
             return True
         start += used
-    if peer.is_first:
+    if in_slot(peer, places.is_first) is True:
         peer.is_first = False
-    if peer._is_timed:
+    if in_slot(peer, places.is_timed) is True:
         peer._is_timed = False
     deadline = now + ground.keep_alive
     peer.deadline = deadline
-    queued = peer.queued
+    queued = in_slot(peer, places.queued)
     if queued is None or deadline < queued:
         loop.expect(peer)
     return True
@@ -243,6 +282,7 @@ cdef Py_ssize_t serve_one(
         return HANDED_OVER
     reply = Reply.__new__(Reply)
     reply.peer = peer
+    reply.descriptor = number_in(peer, places.descriptor)
     reply.text = text
     reply.size = size
     reply.errors = environ["wsgi.errors"]

@@ -70,6 +70,11 @@ cdef extern from *:
             ? ((PyMemberDescrObject *)descriptor)->d_member->offset : -1;
     }
 
+    /* What is in a slot that has been filled. */
+    static inline PyObject *in_slot(PyObject *instance, Py_ssize_t offset) {
+        return Py_NewRef(*(PyObject **)((char *)instance + offset));
+    }
+
     /* Fill the empty slot of an instance that nobody else has yet. */
     static inline void fill_slot(PyObject *instance, Py_ssize_t offset, PyObject *value) {
         Py_INCREF(value);
@@ -88,6 +93,7 @@ cdef extern from *:
     bint is_held(object)
     object new_instance(object type)
     Py_ssize_t slot_offset(object descriptor)
+    object in_slot(object instance, Py_ssize_t offset)
     void fill_slot(object instance, Py_ssize_t offset, object value)
     PyObject *call_application(object, object, object)
     object take_error()

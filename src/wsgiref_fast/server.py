@@ -198,7 +198,7 @@ class Server(WSGIServer):
         self._take_tls_of_socket()
         pool = Pool(self.options.threads) if self.options.threads else None
         listeners = [self.socket, *self._others]
-        loops = [Loop(self, listeners, pool)]
+        loops = [Loop(self, listeners, pool, True)]
         extra: list[socket.socket] = []
         threads: list[threading.Thread] = []
         timeouts = [listener.gettimeout() for listener in listeners]
@@ -207,7 +207,7 @@ class Server(WSGIServer):
                 listener.setblocking(False)
             for _ in range(1, self.options.loops if requests is None else 1):
                 extra.append(self._listen_again())
-                loops.append(Loop(self, [extra[-1]], pool))
+                loops.append(Loop(self, [extra[-1]], pool, False))
             self._loops = tuple(loops)
             if self._BaseServer__shutdown_request:  # it came before there was one to hear it
                 self.stop()

@@ -1,6 +1,20 @@
 # The environ of a plain request. Included by connection.pyx.
 
 
+#: What each environ has of its own, without the fields.
+cdef tuple OF_EACH = (
+    "RAW_URI",
+    "REQUEST_URI",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "wsgi.input",
+    "wsgi.errors",
+    "wsgi.early_hints",
+)
+
+
 cdef dict new_environ(Ground ground, loop):
     """Return what each environ begins with: a copy, where nothing that it was made of changed."""
     cdef dict environ
@@ -16,6 +30,9 @@ cdef dict new_environ(Ground ground, loop):
         PyDict_Update(environ, loop.constants)
         environ["SERVER_PROTOCOL"] = HTTP_1_1
         environ["REQUEST_METHOD"] = GET
+        # What each has is here already: then there is room for it, and no need to grow.
+        for key in OF_EACH:
+            environ[key] = None
         ground.environ = environ
     return ground.environ.copy()
 
@@ -79,8 +96,8 @@ cdef dict environ_of(
     environ["RAW_URI"] = words[2]
     environ["REQUEST_URI"] = words[2]
     split_target(environ, words[2])
-    environ["REMOTE_ADDR"] = peer.host
-    environ["REMOTE_PORT"] = peer.port
+    environ["REMOTE_ADDR"] = in_slot(peer, places.host)
+    environ["REMOTE_PORT"] = in_slot(peer, places.port)
     environ["wsgi.errors"] = sys_namespace["stderr"]
     if length:
         environ["wsgi.input"] = BytesIO(PyBytes_FromStringAndSize(text + line + section, length))

@@ -19,6 +19,7 @@ cdef class Reply:
     cdef Py_ssize_t sent, room
     # Whether it waits for the client to take it.
     cdef bint is_late
+    cdef int descriptor
     # The request's bytes, while it is being served.
     cdef const char *text
     cdef Py_ssize_t size
@@ -161,7 +162,7 @@ cdef bytes joined_blocks(result):
 cdef int send_last(Reply reply, bytes data, const char *rest, Py_ssize_t left) except -1:
     """Send the end of a response; what the client does not take, later."""
     cdef Py_ssize_t sent = send_at_once(
-        reply.peer.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+        reply.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
     )
     if sent == PyBytes_GET_SIZE(data):
         return 0
@@ -214,7 +215,7 @@ cdef bint iterate(
         if not data:
             continue
         sent = send_at_once(
-            reply.peer.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+            reply.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
         )
         blocks += 1
         if sent < PyBytes_GET_SIZE(data):

@@ -33,8 +33,14 @@ _LOGGER = logging.getLogger("wsgiref_fast.server")
 #: Connections that are accepted before others are heard.
 _ACCEPTED_IN_A_ROW = 64
 
+#: Ready connections that are heard before it is asked again which are: a client whose turn
+#: has just passed waits for so many others, not for all.
+_HEARD_AT_ONCE = 16
+
 #: Deadlines of closed connections that are left in the queue until they are half of it.
 _DEAD_AT_LEAST = 1000
+
+_NEVER = float("inf")
 
 #: Seconds until accepting is tried again where the system had no descriptor left.
 _PAUSE = 0.5
@@ -50,11 +56,15 @@ class Loop:
         server: has the application, the options and the base environ.
         listeners: listening sockets.
         pool: runs the applications; `None`: the loop does.
+        is_first: whether it is the one that calls ``service_actions``.
 
     """
 
-    def __init__(self, server: Any, listeners: list[socket.socket], pool: Pool | None) -> None:
+    def __init__(
+        self, server: Any, listeners: list[socket.socket], pool: Pool | None, is_first: bool
+    ) -> None:
         self.server = server
+        self._is_first = is_first
         self.options = server.options
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._pool = pool
@@ -144,11 +154,13 @@ class Loop:
             self._poller.register(descriptor, READ)
         self._is_accepting = True
         while not self._has_ended(requests, until):
-            _impl.heed(self, self._poller.poll(self._patience(poll_interval, until)))
-            for _ in range(len(self._soon)):
-                self._guard(*self._soon.popleft())
+            patience = self._patience(poll_interval, until)
+            _impl.heed(self, self._poller.poll(patience, _HEARD_AT_ONCE))
+            if self._soon:
+                self._do_what_is_due()
             self._look_at_the_time()
-            self.server.service_actions()
+            if self._is_first:
+                self.server.service_actions()
 
     def _has_ended(self, requests: int | None, until: float | None) -> bool:
         """Tell whether there is nothing more to do; begin to end where that was asked for."""
@@ -160,6 +172,11 @@ class Loop:
             assert self._end_at is not None
             return not self.peers or self._is_cut_short or time.monotonic() >= self._end_at
         return until is not None and time.monotonic() >= until
+
+    def _do_what_is_due(self) -> None:
+        """Do what was asked for by now; what is asked for meanwhile comes after others are heard."""
+        for _ in range(len(self._soon)):
+            self._guard(*self._soon.popleft())
 
     def _begin_to_end(self) -> None:
         """Take what has come so far, and no more."""
@@ -201,13 +218,11 @@ class Loop:
         """Return for how many seconds nothing else than a connection needs to be heard."""
         if self._soon:
             return 0.0
-        patience = poll_interval
-        times = [time for time in (self._resume_at, self._end_at, until) if time is not None]
-        if self._deadlines:
-            times.append(self._deadlines[0][0])
-        if times:
-            patience = min(patience, max(0.0, min(times) - time.monotonic()))
-        return patience
+        due = self._deadlines[0][0] if self._deadlines else _NEVER
+        for other in (self._resume_at, self._end_at, until):
+            if other is not None and other < due:
+                due = other
+        return min(poll_interval, max(0.0, due - time.monotonic()))
 
     def heed(self, descriptor: int, events: int) -> None:
         """Go on with a connection that is ready for something, or with a new one."""
