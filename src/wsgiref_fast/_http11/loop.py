@@ -174,7 +174,7 @@ class Loop:
         return until is not None and time.monotonic() >= until
 
     def _do_what_is_due(self) -> None:
-        """Do what was asked for by now; what is asked for meanwhile comes after others are heard."""
+        """Do what was asked for by now; what comes meanwhile waits until others are heard."""
         for _ in range(len(self._soon)):
             self._guard(*self._soon.popleft())
 
