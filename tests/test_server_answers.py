@@ -450,6 +450,27 @@ def test_a_refusal_comes_after_the_answers(threads: int) -> None:
         assert client.is_closed()
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\r\n",
+        b"Host: here\r\nA : b\r\n\r\n",
+        b"Host: here\r\nContent-Length: some\r\n\r\n",
+        b"Host: here\r\nTransfer-Encoding: odd\r\n\r\n",
+        b"Host: here\r\nExpect: much\r\n\r\n",
+    ],
+)
+def test_a_refused_head_request_gets_no_body(threads: int, rest: bytes) -> None:
+    for method, has_body in (("HEAD", False), ("GET", True)):
+        with asking(many_kinds, threads=threads) as client:
+            client.send(method.encode() + b" / HTTP/1.1\r\n" + rest)
+            head = client.head()
+            assert head.status[0] in "45"
+            body = client.file.read()
+            assert bool(body) == has_body
+            assert head["content-length"] != "0"
+
+
 def test_a_response_that_is_cut_does_not_harm_those_before(
     threads: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1356,6 +1356,30 @@ def test_loops_share_the_connections(threads: int) -> None:
     assert open_descriptors() == before
 
 
+def test_loops_share_the_limit_of_connections() -> None:
+    with serving(path_app, loops=2, max_connections=4) as server, ExitStack() as stack:
+        ask(server)
+        for _ in range(64):  # that all of them fall to one loop does not happen
+            stack.enter_context(client_of(server))
+        wait_until(lambda: [len(loop.peers) for loop in server._loops] == [2, 2])
+
+
+def test_one_loop_of_several_calls_service_actions() -> None:
+    called_by: list[int] = []
+
+    class Acting(Server):
+        def service_actions(self) -> None:
+            called_by.append(threading.get_ident())
+
+    server = Acting(("127.0.0.1", 0), loops=3)
+    server.set_app(path_app)
+    with running(server), ExitStack() as stack:
+        for number in range(32):
+            stack.enter_context(client_of(server)).ask(f"/{number}")
+    assert called_by
+    assert len(set(called_by)) == 1
+
+
 def test_loops_on_a_unix_socket(path: str) -> None:
     with serving(path_app, f"unix:{path}", loops=2), ExitStack() as stack:
         for number in range(8):

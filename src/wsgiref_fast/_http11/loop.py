@@ -68,6 +68,7 @@ class Loop:
         self.options = server.options
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._pool = pool
+        self._most_peers = -(-self.options.max_connections // self.options.loops)
         self.peers: dict[int, Peer] = {}
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
@@ -262,7 +263,7 @@ class Loop:
         for _ in range(_ACCEPTED_IN_A_ROW):
             if self._is_for_one and self.is_stopping:
                 return False
-            if len(self.peers) >= (1 if self._is_for_one else self.options.max_connections):
+            if len(self.peers) >= (1 if self._is_for_one else self._most_peers):
                 self._pause_accepting()
                 return False
             try:

@@ -446,7 +446,8 @@ class Peer:
         """Answer a request that is no good, and close."""
         self._may_hear_more = True
         self.log_error(f"{error.status} {error}")
-        self.send(refuse(error, self.date(), self.options.server_header))
+        is_for_head = self.connection.is_for_head
+        self.send(refuse(error, self.date(), self.options.server_header, is_for_head))
         self._linger()
 
     # Sending.

@@ -96,7 +96,8 @@ class Connection:
 
     __slots__ = (
         *("_buffer", "_checked", "_chunk_left", "_file", "_has_ended", "_has_skipped", "_length"),
-        *("_limits", "_line_overhead", "_lines", "_request", "_state", "wants_continue"),
+        *("_limits", "_line_overhead", "_lines", "_request", "_state"),
+        *("is_for_head", "wants_continue"),
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -117,6 +118,8 @@ class Connection:
         self._chunk_left = 0
         self._line_overhead = 0
         self._file: Any = None
+        #: Whether a method that is HEAD has come: no answer has a body then.
+        self.is_for_head = False
         #: Whether the client waits for a ``100 Continue`` before it sends the body.
         self.wants_continue = False
 
@@ -241,6 +244,7 @@ class Connection:
                 raise BadRequest(400, "Line does not end in CRLF, or has a CR in it")
             if not lines:
                 _check_request_line(line)
+                self.is_for_head = line.startswith(b"HEAD ")
             elif size == 2:
                 break
             elif len(lines) > limits.max_header_fields:
@@ -257,6 +261,7 @@ class Connection:
 
     def _begin(self, line: re.Match[bytes], variables: dict[str, str]) -> None:
         """Begin a request whose head is here."""
+        self.is_for_head = line[1] == b"HEAD"
         method, target = line[1].decode("ascii"), line[2].decode("iso-8859-1")
         version = "HTTP/1.0" if line[4] == b"0" else "HTTP/1.1"
         path, authority = _split_target(method, target)
@@ -733,8 +738,16 @@ def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
         loop.heed(descriptor, events)
 
 
-def refuse(error: BadRequest, date: str, server: str) -> bytes:
-    """Return the answer to a request that is refused, after which the connection closes."""
+def refuse(error: BadRequest, date: str, server: str, is_for_head: bool) -> bytes:
+    """Return the answer to a request that is refused, after which the connection closes.
+
+    Args:
+        error: has the status, and the reason in words.
+        date: what ``Date`` says.
+        server: what ``Server`` says; empty for no such header.
+        is_for_head: whether to leave the body out, as the answer to HEAD does.
+
+    """
     reason = HTTPStatus(error.status).phrase
     body = f"{error.status} {reason}: {error}\n".encode("iso-8859-1")
     headers = [
@@ -742,4 +755,5 @@ def refuse(error: BadRequest, date: str, server: str) -> bytes:
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
     ]
-    return serialize_head("1.1", f"{error.status} {reason}", headers, date, server) + body
+    head = serialize_head("1.1", f"{error.status} {reason}", headers, date, server)
+    return head if is_for_head else head + body
