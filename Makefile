@@ -25,7 +25,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups src/_speedups/*.pxi src/_speedups/run/*.pxi
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups src/_speedups/*.pxi src/_speedups/run/*.pxi src/_speedups/connection/*.pxi
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench $(PYTEST_ARGS)
