@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.px[di]')
 
-.PHONY: run test test-integration lint bench dist clean
+.PHONY: run test test-integration lint bench bench-servers dist clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
@@ -29,6 +29,11 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench $(PYTEST_ARGS)
+
+# What has no wheel here and cannot be built is named by the report, and left out.
+bench-servers: $(VENV)/.peers
+	$(BIN)/python -m bench.servers --json build/bench/results.json $(BENCH_ARGS)
+	$(BIN)/python -m bench.report build/bench/results.json --out build/bench/report
 
 dist: $(VENV)/.dist
 	$(BIN)/python -m build
@@ -55,6 +60,11 @@ $(VENV)/.lint: $(VENV)/.test
 
 $(VENV)/.bench: $(VENV)/.run
 	$(PIP) install --quiet ".[bench]"
+	touch $@
+
+$(VENV)/.peers: $(VENV)/.bench bench/requirements.txt
+	grep -v '^#' bench/requirements.txt | while read -r peer; do \
+		$(PIP) install --quiet "$$peer" || echo "$$peer cannot be installed"; done
 	touch $@
 
 $(VENV)/.dist: $(VENV)/.run

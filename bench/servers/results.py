@@ -38,7 +38,8 @@ class Case:
     @property
     def is_ranked(self) -> bool:
         """Whether it answered all that it was asked."""
-        return bool(self.rounds) and not self.fault and not self.errors
+        is_answered = bool(self.rounds) and all(one.requests for one in self.rounds)
+        return is_answered and not self.fault and not self.errors
 
     @property
     def errors(self) -> int:

@@ -1,0 +1,51 @@
+"""What is measured now, and how long it will still take."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line for each step.
+
+    Args:
+        seconds: how long all steps take, as far as is known.
+
+    """
+
+    def __init__(self, seconds: float) -> None:
+        console = Console(stderr=True)
+        columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)
+        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._seconds = seconds
+        self._task = self._bar.add_task("", total=seconds) if self._bar is not None else None
+        self._done = self._current = 0.0
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def tell(self, what: str, seconds: float) -> None:
+        """Say what is measured next, and about how long that takes."""
+        self._done += self._current
+        self._current = seconds
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done, description=what)
+        else:
+            left = max(0.0, self._seconds - self._done)
+            print(f"[{left:5.0f} s left] {what}", file=sys.stderr, flush=True)
