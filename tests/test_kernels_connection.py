@@ -425,6 +425,21 @@ def test_what_is_plain_needs_no_exchange(name: str, monkeypatch: pytest.MonkeyPa
     assert len(made) == (name not in PLAIN_APPS)
 
 
+@pytest.mark.parametrize("path", ["/one", "/blocks", "/no-blocks", "/closed", "/two-large"])
+def test_a_last_request_needs_no_exchange(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = request(path, "Connection: close\r\n")
+    check([last, request("/one") + last, last + request("/one"), last + b"more"])
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(peers, "Exchange", refuse)
+    (answer, logged), *_ = answers("compiled", [last])
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"Internal Server Error" not in answer
+    assert logged == (["KeyError: closed"] if path == "/closed" else [])
+
+
 def answers_in_turn(
     implementation: Literal["pure", "compiled"], pieces: list[bytes]
 ) -> list[bytes]:

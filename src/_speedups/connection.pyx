@@ -228,7 +228,7 @@ cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
     if (
         not ACCEPTS_DESCRIPTORS
         or in_slot(peer, places.is_plain) is not True
-        or number_in(peer, places.wanted) != READ
+        or number_in(peer, places.wanted) > READ
         or number_in(peer, places.state) != READING
     ):
         return False
@@ -272,11 +272,12 @@ cdef Py_ssize_t serve_one(
 ) except -1:
     """Serve a request that is here in full; return its size, or leave all to the connection."""
     cdef Py_ssize_t size = 0
+    cdef bint closes = False
     cdef dict environ
     cdef Reply reply
     cdef PyObject *outcome
     cdef object result, application, error = None
-    environ = environ_of(peer, loop, ground, text, left, &size)
+    environ = environ_of(peer, loop, ground, text, left, &size, &closes)
     if environ is None:
         peer.take(PyBytes_FromStringAndSize(text, left))
         return HANDED_OVER
@@ -285,6 +286,7 @@ cdef Py_ssize_t serve_one(
     reply.descriptor = number_in(peer, places.descriptor)
     reply.text = text
     reply.size = size
+    reply.closes = closes
     reply.errors = environ["wsgi.errors"]
     environ["wsgi.early_hints"] = reply.early_hints
     try:
@@ -307,4 +309,7 @@ cdef Py_ssize_t serve_one(
         reply.text = NULL
     elif not iterate(reply, ground, loop, result, text + size, left - size):
         return HANDED_OVER
-    return HANDED_OVER if reply.is_late else size
+    if closes and not reply.is_left:
+        reply.is_left = True
+        peer.end(b"", PyBytes_FromStringAndSize(text + size, left - size))
+    return HANDED_OVER if reply.is_left else size

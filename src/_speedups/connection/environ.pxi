@@ -38,9 +38,12 @@ cdef dict new_environ(Ground ground, loop):
 
 
 cdef dict environ_of(
-    peer, loop, Ground ground, const char *text, Py_ssize_t left, Py_ssize_t *used
+    peer, loop, Ground ground, const char *text, Py_ssize_t left, Py_ssize_t *used, bint *closes
 ):
-    """Return the environ of a plain request, and its size; `None` of another."""
+    """Return the environ of a plain request, its size, and whether it is the connection's last.
+
+    `None` of another.
+    """
     cdef const char *end = <const char *>memchr(text, b"\n", left)
     cdef Py_ssize_t line, section, lines, length = 0
     cdef tuple words
@@ -76,7 +79,12 @@ cdef dict environ_of(
     # Where the ends of the lines are its only control characters, no field has one.
     if count_controls(<const unsigned char *>text + line, section) != 2 * lines:
         return None
-    if not has_host(environ) or not stays(environ.get("HTTP_CONNECTION")):
+    if not has_host(environ):
+        return None
+    value = environ.get("HTTP_CONNECTION")
+    if value == "close":
+        closes[0] = True
+    elif value is not None and value != "keep-alive" and value != "Keep-Alive":
         return None
     value = environ.get("CONTENT_TYPE")
     if value and ((<str>value)[-1] == " " or (<str>value)[-1] == "\t"):
@@ -143,11 +151,6 @@ cdef bint has_host(dict environ) except -1:
         while i < size and b"0" <= text[i] <= b"9":
             i += 1
     return size > 0 and i == size
-
-
-cdef bint stays(options) except -1:
-    """Tell whether a Connection field lets the connection go on, as far as that is plain."""
-    return options is None or options == "keep-alive" or options == "Keep-Alive"
 
 
 cdef Py_ssize_t digits_of(Py_ssize_t number) noexcept:

@@ -17,8 +17,8 @@ cdef class Reply:
     # Content-Length are left; -1: it has none, and is chunked.
     cdef bint is_begun
     cdef Py_ssize_t sent, room
-    # Whether it waits for the client to take it.
-    cdef bint is_late
+    # Whether the connection ends with it; whether that is left to the peer already.
+    cdef bint closes, is_left
     cdef int descriptor
     # The request's bytes, while it is being served.
     cdef const char *text
@@ -116,6 +116,8 @@ cdef bytes make_head(Reply reply, Ground ground, loop, tuple field, bytes block)
     date = date_of(loop)
     if field is not None:
         headers = [*headers, field]
+    if reply.closes:
+        headers = [*headers, CLOSE]
     with cython.critical_section(headers):
         return serialize(VERSION, reply.status, headers, date, ground.server_header, block)
 
@@ -166,9 +168,11 @@ cdef int send_last(Reply reply, bytes data, const char *rest, Py_ssize_t left) e
     )
     if sent == PyBytes_GET_SIZE(data):
         return 0
-    reply.is_late = True
+    reply.is_left = True
     if sent < 0 and not would_wait():
         reply.peer.close()
+    elif reply.closes:
+        reply.peer.end(data[max(sent, 0):], PyBytes_FromStringAndSize(rest, left))
     else:
         reply.peer.send_late(data[max(sent, 0):], PyBytes_FromStringAndSize(rest, left))
     return 0
@@ -348,6 +352,7 @@ cdef Py_ssize_t length_of(list headers) except -2:
 
 
 cdef tuple CHUNKED = ("Transfer-Encoding", "chunked"), NO_LENGTH = ("Content-Length", "0")
+cdef tuple CLOSE = ("Connection", "close")
 cdef bytes LAST_CHUNK = b"0\r\n\r\n"
 cdef Py_ssize_t ODD_LENGTH = <Py_ssize_t>1 << 62
 

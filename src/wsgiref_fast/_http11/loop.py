@@ -16,7 +16,7 @@ from .. import _impl
 from .._pure.response import format_date_time
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import CLOSED, HANDSHAKE, Peer
+from .peer import CLOSED, HANDSHAKE, READING, Peer
 from .polling import READ, WRITE, make_poller
 
 TYPE_CHECKING = False
@@ -307,13 +307,14 @@ class Loop:
             raise
         peer = Peer(self, connection, address)
         self.peers[peer.descriptor] = peer
-        self._poller.register(peer.descriptor, READ)
         if context is not None:
             peer.state = HANDSHAKE
             peer.set_deadline(self.options.handshake_timeout)
         else:
             peer.set_deadline(self.options.header_timeout)
         _impl.heed(self, [(peer.descriptor, READ)])  # most have sent their request by now
+        if peer.state == READING and not peer.wanted:
+            self.want(peer, READ)
 
     def _pause_accepting(self) -> None:
         if self._is_accepting:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .options import Options
 
-#: Bytes of one call.
+#: Bytes of one call, and how many calls before others are heard.
 _RECEIVED_AT_MOST = 65536
+_RECEIVED_IN_A_TURN = 4
 
 #: Bytes of TLS at once: OpenSSL says nothing of what a client took of more.
 _SENT_AT_MOST = 16384
@@ -81,8 +82,8 @@ class Peer:
         self.connection = Connection(self.options)
         self.exchange: Exchange | None = None
         self.state = READING
-        #: What the loop waits for on its behalf.
-        self.wanted = _WANT_READ
+        #: What the loop waits for on its behalf; nothing: it is new, or a thread has it.
+        self.wanted = 0
         #: When its time is over, and the time under which the loop has it in its queue.
         self.deadline = 0.0
         self.queued: float | None = None
@@ -246,15 +247,22 @@ class Peer:
         if data is None:
             return
         self.connection.receive(data)
-        pending = getattr(self.sock, "pending", None)
-        while (
-            data and pending is not None and pending()
-        ):  # of TLS: the selector knows nothing of it
+        turns = 1
+        while data and self._may_have_more(len(data), turns):
             data = self._receive()
             if data is None:
                 break
             self.connection.receive(data)
+            turns += 1
         self.advance()
+
+    def _may_have_more(self, size: int, turns: int) -> bool:
+        """Tell whether to receive again, after so many bytes the last time."""
+        if self.is_plain:
+            return size == _RECEIVED_AT_MOST and turns < _RECEIVED_IN_A_TURN
+        # What TLS holds, the poller knows nothing of.
+        pending = getattr(self.sock, "pending", None)
+        return pending is not None and pending() > 0
 
     # For the short cut through what is plain.
 
@@ -299,6 +307,15 @@ class Peer:
         if rest:
             self.connection.receive(rest)
         self._want_to_write()
+
+    def end(self, data: bytes, rest: bytes) -> None:
+        """Send what is left of the last response when the client takes it; then close."""
+        self.is_first = self._is_timed = False
+        if data:
+            self._pending.append(memoryview(data))
+        if rest:
+            self.connection.receive(rest)
+        self._linger()
 
     def advance(self) -> None:
         """Serve the requests that are here."""
