@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+
+def _make_bar() -> Any:
+    """Return a bar, if there is a terminal to draw it on, and what draws it."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        return None
+    columns = (
+        progress.BarColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+    )
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class Progress:
@@ -19,11 +33,9 @@ class Progress:
     """
 
     def __init__(self, seconds: float) -> None:
-        console = Console(stderr=True)
-        columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)
-        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._bar = _make_bar()
         self._seconds = seconds
-        self._task = self._bar.add_task("", total=seconds) if self._bar is not None else None
+        self._task = None if self._bar is None else self._bar.add_task("", total=seconds)
         self._done = self._current = 0.0
 
     def __enter__(self) -> Progress:
@@ -44,7 +56,7 @@ class Progress:
         """Say what is measured next, and about how long that takes."""
         self._done += self._current
         self._current = seconds
-        if self._bar is not None and self._task is not None:
+        if self._bar is not None:
             self._bar.update(self._task, completed=self._done, description=what)
         else:
             left = max(0.0, self._seconds - self._done)
