@@ -169,6 +169,13 @@ def starting_again_before(environ: Any, start_response: Any) -> Iterator[bytes]:
     yield b"two"
 
 
+def adding_a_header(environ: Any, start_response: Any) -> Any:
+    headers = [("X-A", "b")]
+    start_response("200 OK", headers)
+    headers.append(("X-C", "d"))
+    return (b"one",)
+
+
 def changing_headers_before(environ: Any, start_response: Any) -> Iterator[bytes]:
     headers = [("X-A", "b")]
     start_response("200 OK", headers)
@@ -239,6 +246,9 @@ APPS: dict[str, Callable[..., Any]] = {
     "hints between": hinting_between,
     "again between": starting_again_between,
     "again before": starting_again_before,
+    "header added": adding_a_header,
+    "tab": answering("200 OK", [("X-A", "b\tc")], [b"one"]),
+    "tab of two": answering("200 OK", [("X-A", "b\tc")], [b"one", b"two"]),
     "headers before": changing_headers_before,
     "large": answering("200 OK", [], [b"x" * 3_000_000]),
     "longer": answering("200 OK", [("Content-Length", "2")], [b"abc"]),

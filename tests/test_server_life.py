@@ -1387,6 +1387,131 @@ def test_loops_on_a_unix_socket(path: str) -> None:
             assert client.ask(f"/{number}").body == f"/{number}".encode()
 
 
+# Whoever keeps it busy
+
+
+def test_blocks_without_bytes_stop_nobody_else() -> None:
+    is_set = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/set":
+            is_set.set()
+        while not is_set.is_set():
+            yield b""
+        yield b"done"
+
+    with serving(app) as server, client_of(server) as waiting, client_of(server) as other:
+        waiting.send("/wait")
+        assert other.ask("/set").body == b"done"
+        assert waiting.receive().body == b"done"
+
+
+def test_time_that_a_request_takes_is_not_the_next_one_s() -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        threading.Event().wait(3 * SOON)
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode()]
+
+    with serving(app, keep_alive_timeout=SOON) as server, client_of(server) as client:
+        for number in range(3):
+            assert client.ask(f"/{number}").body == f"/{number}".encode()
+
+
+@pytest.mark.parametrize("kind", ["kept", "new"])
+def test_who_spoke_in_time_is_heard_by_a_busy_server(kind: str) -> None:
+    """More are ready than are heard at once, and the first ones take all the time there is."""
+    is_slow = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if is_slow.is_set():
+            threading.Event().wait(SOON / 10)
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode()]
+
+    options = {"keep_alive_timeout": SOON if kind == "kept" else LATER}
+    if kind == "new":
+        options["header_timeout"] = SOON
+    with serving(app, **options) as server, ExitStack() as stack:
+        clients = [stack.enter_context(client_of(server)) for _ in range(40)]
+        if kind == "kept":
+            for client in clients:
+                client.send("/first")
+            for client in clients:
+                client.receive()
+        is_slow.set()
+        for number, client in enumerate(clients):
+            client.send(f"/{number}")
+        for number, client in enumerate(clients):
+            assert client.receive().body == f"/{number}".encode()
+
+
+def test_what_a_late_response_held_is_forgotten() -> None:
+    with serving(large_app) as server, client_of(server) as client:
+        for _ in range(3):
+            assert len(client.ask(f"/?{8 << 20}").body) == 8 << 20
+        assert client.ask("/?1").status == 200
+        (peer,) = server._loops[0].peers.values()
+        wait_until(lambda: peer._held == 0)
+
+
+def test_a_100_that_is_not_taken_at_once_is_sent_later() -> None:
+    with serving(echo_app) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE)
+        connection.connect(server.server_address)
+        wait_until(lambda: bool(server._loops and server._loops[0].peers))
+        (peer,) = server._loops[0].peers.values()
+        filling, before = 0, -1
+        while filling != before:  # what it sends slowly makes room again
+            before = filling
+            select.select([], [], [], SOON)
+            for size in (1000, 1):
+                try:
+                    while True:
+                        filling += peer.sock.send(b"x" * size)
+                except BlockingIOError:
+                    pass
+        client = Client(connection)
+        client.send("/", "Content-Length: 2", "Expect: 100-continue", method="POST")
+        wait_until(lambda: peer.is_blocked)
+        assert client.file.read(filling) == b"x" * filling
+        assert client.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert client.file.readline() == b"\r\n"
+        connection.sendall(b"ab")
+        assert client.receive().body == b"ab"
+
+
+def test_deadlines_of_closed_connections_are_forgotten() -> None:
+    with serving(path_app, header_timeout=LATER, keep_alive_timeout=LATER / 2) as server:
+        for _ in range(2500):
+            ask(server, "/", "Connection: keep-alive")
+        (loop,) = server._loops
+        wait_until(lambda: not loop.peers)
+        assert len(loop._deadlines) < 2500
+
+
+def test_it_may_look_around_only_when_something_happens() -> None:
+    server = Server(("127.0.0.1", 0), keep_alive_timeout=SOON)
+    server.set_app(path_app)
+    with running(server, poll_interval=None):
+        assert ask(server, "/1").body == b"/1"
+        with client_of(server) as client:
+            assert client.ask("/2").body == b"/2"
+            assert client.is_closed()
+        assert ask(server, "/3").body == b"/3"
+
+
+def test_what_the_base_environ_says_is_not_the_request_s() -> None:
+    with serving(path_app) as server, client_of(server) as client:
+        server.base_environ["HTTP_HOST"] = "other"
+        server.base_environ["HTTP_CONNECTION"] = "close"
+        assert client.ask("/1").headers.get("connection") is None
+        client.connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.receive().status == 400
+        assert client.is_closed()
+
+
 # Disconnects
 
 

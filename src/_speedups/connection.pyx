@@ -125,24 +125,32 @@ cdef struct Places:
 cdef Places places
 
 
+cdef Py_ssize_t place_of(slot) except -1:
+    """Return where instances have a slot."""
+    place = slot_offset(slot)
+    if place < 0:
+        raise TypeError(f"{slot!r} is no slot")
+    return place
+
+
 cdef int find_places() except -1:
     """Find the slots; the modules that have them need the kernels when they are imported."""
     from wsgiref_fast._http11.peer import Peer
     from wsgiref_fast._pure.connection import Connection
 
-    places.is_plain = slot_offset(Peer.is_plain)
-    places.wanted = slot_offset(Peer.wanted)
-    places.state = slot_offset(Peer.state)
-    places.connection = slot_offset(Peer.connection)
-    places.descriptor = slot_offset(Peer.descriptor)
-    places.host = slot_offset(Peer.host)
-    places.port = slot_offset(Peer.port)
-    places.queued = slot_offset(Peer.queued)
-    places.is_first = slot_offset(Peer.is_first)
-    places.is_timed = slot_offset(Peer._is_timed)
-    places.machine_state = slot_offset(Connection._state)
-    places.has_skipped = slot_offset(Connection._has_skipped)
-    places.buffer = slot_offset(Connection._buffer)
+    places.is_plain = place_of(Peer.is_plain)
+    places.wanted = place_of(Peer.wanted)
+    places.state = place_of(Peer.state)
+    places.connection = place_of(Peer.connection)
+    places.descriptor = place_of(Peer.descriptor)
+    places.host = place_of(Peer.host)
+    places.port = place_of(Peer.port)
+    places.queued = place_of(Peer.queued)
+    places.is_first = place_of(Peer.is_first)
+    places.is_timed = place_of(Peer._is_timed)
+    places.machine_state = place_of(Connection._state)
+    places.has_skipped = place_of(Connection._has_skipped)
+    places.buffer = place_of(Connection._buffer)
     return 0
 
 
@@ -194,19 +202,17 @@ def heed(loop: Any, ready: list[tuple[int, int]]) -> None:
     """
     cdef dict peers
     cdef bint is_served
-    cdef double now
     cdef Ground ground
     if not ready:
         return
     peers = loop.peers
-    now = monotonic()
     ground = loop.ground if type(loop.ground) is Ground else make_ground(loop)
     for descriptor, events in ready:
         is_served = False
         peer = peers.get(descriptor) if events == READ else None
         if peer is not None and ground.is_usual:
             try:
-                is_served = serve_ready(peer, loop, ground, now)
+                is_served = serve_ready(peer, loop, ground)
             except Exception:
                 loop.fail(peer)
                 is_served = True
@@ -219,7 +225,7 @@ cdef inline long number_in(instance, Py_ssize_t place) except? -1:
     return <object>in_slot(instance, place)
 
 
-cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
+cdef bint serve_ready(peer, loop, Ground ground) except -1:
     """Receive and answer plain requests; false where the connection has to do that."""
     cdef object connection
     cdef char[RECEIVED_AT_MOST] buffer
@@ -259,7 +265,7 @@ cdef bint serve_ready(peer, loop, Ground ground, double now) except -1:
         peer.is_first = False
     if in_slot(peer, places.is_timed) is True:
         peer._is_timed = False
-    deadline = now + ground.keep_alive
+    deadline = <double>monotonic() + ground.keep_alive
     peer.deadline = deadline
     queued = in_slot(peer, places.queued)
     if queued is None or deadline < queued:
@@ -275,8 +281,6 @@ cdef Py_ssize_t serve_one(
     cdef bint closes = False
     cdef dict environ
     cdef Reply reply
-    cdef PyObject *outcome
-    cdef object result, application, error = None
     environ = environ_of(peer, loop, ground, text, left, &size, &closes)
     if environ is None:
         peer.take(PyBytes_FromStringAndSize(text, left))
@@ -290,6 +294,18 @@ cdef Py_ssize_t serve_one(
     reply.errors = environ["wsgi.errors"]
     environ["wsgi.early_hints"] = reply.early_hints
     try:
+        return size if respond(reply, ground, loop, environ, text + size, left - size) else 0
+    finally:
+        reply.text = NULL  # whoever has the reply yet may ask it for something later
+
+
+cdef bint respond(
+    Reply reply, Ground ground, loop, dict environ, const char *rest, Py_ssize_t left
+) except -1:
+    """Have the application answer; false where the connection goes on by itself."""
+    cdef PyObject *outcome
+    cdef object result, application, error = None
+    try:
         application = application_of(ground, loop)
     except BaseException as missing:
         outcome, error = NULL, missing
@@ -298,18 +314,18 @@ cdef Py_ssize_t serve_one(
         if outcome is NULL:
             error = take_error()
     if outcome is NULL:
-        leave(reply, text + size, left - size, "conclude", (None, error))
-        return HANDED_OVER
+        leave(reply, rest, left, "conclude", (None, error))
+        return False
     result = <object>outcome
     Py_DECREF(result)
     if reply.exchange is not None or type(result) is ground.file_wrapper:
-        leave(reply, text + size, left - size, "conclude", (result, None))
-        return HANDED_OVER
-    if answer(reply, ground, loop, result, text + size, left - size):
+        leave(reply, rest, left, "conclude", (result, None))
+        return False
+    if answer(reply, ground, loop, result, rest, left):
         reply.text = NULL
-    elif not iterate(reply, ground, loop, result, text + size, left - size):
-        return HANDED_OVER
-    if closes and not reply.is_left:
+    elif not iterate(reply, ground, loop, result, rest, left):
+        return False
+    if reply.closes and not reply.is_left:
         reply.is_left = True
-        peer.end(b"", PyBytes_FromStringAndSize(text + size, left - size))
-    return HANDED_OVER if reply.is_left else size
+        reply.peer.end(b"", PyBytes_FromStringAndSize(rest, left))
+    return not reply.is_left

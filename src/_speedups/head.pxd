@@ -30,6 +30,8 @@ ctypedef struct Table:
     PyObject *transfer_encoding
     PyObject *keys
     int expect_number
+    int host_number
+    int connection_number
     int content_type_number
 
 ctypedef struct Seen:
@@ -301,6 +303,8 @@ cdef inline list build_table(Table *table, dict common, dict framing):
     keys = frozenset(numbers) | {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"}
     table.keys = <PyObject *>keys
     table.expect_number = numbers["HTTP_EXPECT"]
+    table.connection_number = numbers["HTTP_CONNECTION"]
+    table.host_number = numbers["HTTP_HOST"]
     table.content_type_number = numbers["CONTENT_TYPE"]
     kept.append(keys)
     return kept

@@ -160,7 +160,7 @@ class Server(WSGIServer):
 
     # Serving.
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:
+    def serve_forever(self, poll_interval: float | None = 0.5) -> None:
         """Serve until `shutdown`; then finish what is under way.
 
         `service_actions` is called after each round, and every `poll_interval` seconds.
@@ -193,7 +193,9 @@ class Server(WSGIServer):
         for loop in self._loops:
             loop.stop(at_once)
 
-    def _serve_loops(self, poll_interval: float, requests: int | None, until: float | None) -> bool:
+    def _serve_loops(
+        self, poll_interval: float | None, requests: int | None, until: float | None
+    ) -> bool:
         """Run the loops; tell whether a request was served."""
         self._take_tls_of_socket()
         pool = Pool(self.options.threads) if self.options.threads else None
@@ -234,7 +236,7 @@ class Server(WSGIServer):
                 if listener.fileno() >= 0:
                     listener.settimeout(timeout)
 
-    def _run_another(self, loop: Loop, poll_interval: float) -> None:
+    def _run_another(self, loop: Loop, poll_interval: float | None) -> None:
         """Run a loop besides the first one; when it fails, the others end too."""
         try:
             loop.run(poll_interval)

@@ -71,6 +71,7 @@ cdef dict environ_of(
     )
     if (
         section < 0
+        or not seen.numbers[table.host_number]
         or seen.numbers[table.expect_number]
         or seen.numbers[table.content_type_number] > 1
     ):
@@ -81,7 +82,8 @@ cdef dict environ_of(
         return None
     if not has_host(environ):
         return None
-    value = environ.get("HTTP_CONNECTION")
+    # What the base environ may say of it is not the request's.
+    value = environ["HTTP_CONNECTION"] if seen.numbers[table.connection_number] else None
     if value == "close":
         closes[0] = True
     elif value is not None and value != "keep-alive" and value != "Keep-Alive":

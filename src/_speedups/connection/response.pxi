@@ -11,8 +11,8 @@ cdef class Reply:
     cdef object peer, exchange, errors
     cdef str status
     cdef list headers
-    # What was in the headers when they were found to be plain.
-    cdef tuple checked
+    # What was in the headers when they were found to be plain; nobody else has it.
+    cdef list checked
     # Whether its head has left, how many bytes of its body, and how many of its
     # Content-Length are left; -1: it has none, and is chunked.
     cdef bint is_begun
@@ -34,8 +34,8 @@ cdef class Reply:
             and b"2" <= bytes_of(status)[0] <= b"5"
             and type(headers) is list
         ):
-            self.checked = tuple(headers)  # first: another thread may change the list
-            if can_be_sent(headers) and have_tokens(headers):
+            self.checked = list(headers)  # first: another thread may change the list
+            if can_be_sent(self.checked) and have_tokens(self.checked):
                 self.status = status
                 self.headers = headers
                 return self.write
@@ -112,7 +112,7 @@ cdef bint may_begin(Reply reply, loop) except -1:
 
 cdef bytes make_head(Reply reply, Ground ground, loop, tuple field, bytes block):
     """Return the head with one more field, if any, and what follows it; `None` if not plain."""
-    cdef list headers = reply.headers
+    cdef list headers = reply.checked
     date = date_of(loop)
     if field is not None:
         headers = [*headers, field]
@@ -133,7 +133,7 @@ cdef bint answer(
         block = joined_blocks(result)
     if block is None or not may_begin(reply, loop):
         return False
-    length = length_of(reply.headers)
+    length = length_of(reply.checked)
     if length < 0:
         field = ("Content-Length", decimal_of(PyBytes_GET_SIZE(block)))
     elif length != PyBytes_GET_SIZE(block):
@@ -198,6 +198,10 @@ cdef bint iterate(
             block = <object>found
             Py_DECREF(block)
             data = next_data(reply, ground, loop, block)
+            if data is None and not reply.is_begun and type(result) in (list, tuple):
+                # From the beginning: the exchange may send it as one.
+                leave(reply, rest, left, "conclude", (result, None))
+                return False
             if data is None:
                 leave(reply, rest, left, "go_on", (result, iterator, b"", (block,)))
                 return False
@@ -216,15 +220,14 @@ cdef bint iterate(
             if not PyGen_CheckExact(result):  # one that has ended has nothing to close
                 close_result(reply, result)
             return True
-        if not data:
-            continue
-        sent = send_at_once(
-            reply.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
-        )
         blocks += 1
-        if sent < PyBytes_GET_SIZE(data):
-            leave(reply, rest, left, "go_on", (result, iterator, data[max(sent, 0):], ()))
-            return False
+        if data:
+            sent = send_at_once(
+                reply.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+            )
+            if sent < PyBytes_GET_SIZE(data):
+                leave(reply, rest, left, "go_on", (result, iterator, data[max(sent, 0):], ()))
+                return False
         if blocks >= BLOCKS_IN_A_TURN or reply.sent > SENT_IN_A_TURN:
             hand_over(reply)
             reply.peer.pause()
@@ -248,7 +251,7 @@ cdef bytes next_data(Reply reply, Ground ground, loop, block):
     else:
         if not may_begin(reply, loop):
             return None
-        reply.room = length_of(reply.headers)
+        reply.room = length_of(reply.checked)
         if reply.room < 0:
             data = make_head(reply, ground, loop, CHUNKED, framed(block))
         elif size > reply.room or reply.room == ODD_LENGTH:
@@ -275,7 +278,7 @@ cdef bytes last_data(Reply reply, Ground ground, loop):
         return LAST_CHUNK if reply.room < 0 else b""
     if not may_begin(reply, loop):
         return None
-    length = length_of(reply.headers)
+    length = length_of(reply.checked)
     if length > 0:
         return None
     return make_head(reply, ground, loop, NO_LENGTH if length < 0 else None, b"")
@@ -318,14 +321,14 @@ cdef int close_result(Reply reply, result) except -1:
     return 0
 
 
-cdef bint are_same(list headers, tuple checked) except -1:
+cdef bint are_same(list headers, list checked) except -1:
     """Tell whether headers are still what was checked; each is a tuple, which stays as it is."""
     cdef Py_ssize_t i
     with cython.critical_section(headers):
-        if PyList_GET_SIZE(headers) != PyTuple_GET_SIZE(checked):
+        if PyList_GET_SIZE(headers) != PyList_GET_SIZE(checked):
             return False
         for i in range(PyList_GET_SIZE(headers)):
-            if PyList_GET_ITEM(headers, i) is not PyTuple_GET_ITEM(checked, i):
+            if PyList_GET_ITEM(headers, i) is not PyList_GET_ITEM(checked, i):
                 return False
     return True
 

@@ -73,7 +73,7 @@ class Loop:
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
         self._numbers = count()
-        # How many of them are of connections that are closed, or more.
+        # How many of them are of no use: of closed connections, or replaced; or more.
         self._dead = 0
         self._soon: deque[tuple[Peer, Callable[[], object]]] = deque()
         self._alarm, self._bell = socket.socketpair()
@@ -136,12 +136,13 @@ class Loop:
     # The loop.
 
     def run(
-        self, poll_interval: float, requests: int | None = None, until: float | None = None
+        self, poll_interval: float | None, requests: int | None = None, until: float | None = None
     ) -> None:
         """Serve until `stop`; or so many requests, or until a time of `time.monotonic`.
 
         Args:
-            poll_interval: seconds after which ``service_actions`` is called at the latest.
+            poll_interval: seconds after which ``service_actions`` is called at the latest;
+                `None`: only once something has happened.
             requests: how many are served at most.
             until: when to end without them.
 
@@ -215,15 +216,21 @@ class Loop:
                 return
             self._guard(peer, action)
 
-    def _patience(self, poll_interval: float, until: float | None) -> float:
-        """Return for how many seconds nothing else than a connection needs to be heard."""
+    def _patience(self, poll_interval: float | None, until: float | None) -> float | None:
+        """Return for how many seconds nothing else than a connection needs to be heard.
+
+        `None`: for ever.
+        """
         if self._soon:
             return 0.0
         due = self._deadlines[0][0] if self._deadlines else _NEVER
         for other in (self._resume_at, self._end_at, until):
             if other is not None and other < due:
                 due = other
-        return min(poll_interval, max(0.0, due - time.monotonic()))
+        if due == _NEVER:
+            return poll_interval
+        patience = max(0.0, due - time.monotonic())
+        return patience if poll_interval is None else min(poll_interval, patience)
 
     def heed(self, descriptor: int, events: int) -> None:
         """Go on with a connection that is ready for something, or with a new one."""
@@ -387,7 +394,11 @@ class Loop:
         peer.sock.close()
         self._dead += peer.queued is not None
         if self._dead > _DEAD_AT_LEAST and 2 * self._dead > len(self._deadlines):
-            self._deadlines[:] = [entry for entry in self._deadlines if entry[2].state != CLOSED]
+            self._deadlines[:] = [
+                entry
+                for entry in self._deadlines
+                if entry[2].state != CLOSED and entry[0] == entry[2].queued
+            ]
             heapq.heapify(self._deadlines)
             self._dead = 0
         if self._resume_at is None and not self._is_accepting:
@@ -397,6 +408,7 @@ class Loop:
         """Have a connection's deadline noticed."""
         # An entry that comes too early is moved when its time has come.
         if peer.queued is None or peer.deadline < peer.queued:
+            self._dead += peer.queued is not None  # the entry that it has had until now
             peer.queued = peer.deadline
             heapq.heappush(self._deadlines, (peer.deadline, next(self._numbers), peer))
 

@@ -179,8 +179,10 @@ class Peer:
             if self.loop.go_on_in_thread(self):
                 return
             self._is_running = True
-            is_finished = self.exchange.resume()
-            self._is_running = False
+            try:
+                is_finished = self.exchange.resume()
+            finally:
+                self._is_running = False
             if self.finish_in_loop(is_finished):
                 self.loop.want(self, _WANT_READ)
                 self.advance()
@@ -192,11 +194,21 @@ class Peer:
 
     def on_deadline(self) -> None:
         """Give up, as the time is over."""
+        # What it has sent or taken meanwhile may have been in time, while others were served.
+        deadline = self.deadline
         if self._pending:
-            self.log_error("client takes nothing of its response")
-            self.abort()
+            self.on_writable()
+            if self._pending and self.deadline == deadline:
+                self.log_error("client takes nothing of its response")
+                self.abort()
         elif self.state == READING:
             connection = self.connection
+            data = self._receive()
+            if data:
+                connection.receive(data)
+                self.advance()
+                if self.state != READING or self.deadline != deadline:
+                    return
             if connection.is_idle:
                 self.close()
             else:
@@ -303,6 +315,7 @@ class Peer:
     def send_late(self, data: bytes, rest: bytes) -> None:
         """Send what is left of a response when the client takes it; then go on."""
         self.is_first = self._is_timed = False
+        self._held += len(data)
         self._pending.append(memoryview(data))
         if rest:
             self.connection.receive(rest)
@@ -312,6 +325,7 @@ class Peer:
         """Send what is left of the last response when the client takes it; then close."""
         self.is_first = self._is_timed = False
         if data:
+            self._held += len(data)
             self._pending.append(memoryview(data))
         if rest:
             self.connection.receive(rest)
@@ -371,6 +385,9 @@ class Peer:
             if connection.wants_continue:
                 connection.wants_continue = False
                 self.send(CONTINUE)
+                if self._pending:
+                    self._want_to_write()
+                    return
             self.set_deadline(options.body_timeout)
         elif not self._is_timed:
             self._is_timed = True
@@ -486,6 +503,14 @@ class Peer:
             self._held += len(data)
             self._pending.append(memoryview(data))
             return
+        try:
+            self._keep_in_file(data)
+        except OSError as error:  # whatever the application makes of it, the client has to see it
+            self.log_error(f"response cannot be kept: {error}")
+            self.abort()
+            raise
+
+    def _keep_in_file(self, data: bytes | memoryview) -> None:
         if self._spool is None:
             from tempfile import TemporaryFile
 

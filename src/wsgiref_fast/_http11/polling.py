@@ -27,7 +27,7 @@ class _Selector:
     def unregister(self, descriptor: int) -> None:
         self._selector.unregister(descriptor)
 
-    def poll(self, timeout: float, _at_most: int) -> list[tuple[int, int]]:
+    def poll(self, timeout: float | None, _at_most: int) -> list[tuple[int, int]]:
         found = []
         for key, events in self._selector.select(timeout):
             ready = READ if events & selectors.EVENT_READ else 0

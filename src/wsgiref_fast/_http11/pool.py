@@ -46,5 +46,8 @@ class Pool:
             try:
                 job()
             except BaseException:  # it is an application's: KeyboardInterrupt and the like
-                traceback.print_exc()
+                try:
+                    traceback.print_exc()
+                except Exception:
+                    pass  # nobody can be told
             del job  # it holds the request

@@ -171,10 +171,13 @@ class Connection:
 
     def close(self) -> None:
         """Let go of what is here of a request."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
         self._buffer.clear()
+        if file is not None:
+            try:
+                file.close()
+            except OSError:
+                pass  # the disk has no room for the rest, which nobody wants
 
     # The head.
 
