@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import re
 import socket
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr
 from typing import Any, Literal
@@ -169,6 +171,16 @@ def starting_again_before(environ: Any, start_response: Any) -> Iterator[bytes]:
     yield b"two"
 
 
+def hinting_when_closed(environ: Any, start_response: Any) -> Any:
+    class Hinting(Blocks):
+        def close(self) -> None:
+            environ["wsgi.early_hints"]([("Link", "</a>")])
+            super().close()
+
+    start_response("200 OK", [])
+    return Hinting([b"a", b"b"])
+
+
 def adding_a_header(environ: Any, start_response: Any) -> Any:
     headers = [("X-A", "b")]
     start_response("200 OK", headers)
@@ -246,6 +258,7 @@ APPS: dict[str, Callable[..., Any]] = {
     "hints between": hinting_between,
     "again between": starting_again_between,
     "again before": starting_again_before,
+    "hints when closed": hinting_when_closed,
     "header added": adding_a_header,
     "tab": answering("200 OK", [("X-A", "b\tc")], [b"one"]),
     "tab of two": answering("200 OK", [("X-A", "b\tc")], [b"one", b"two"]),
@@ -304,6 +317,7 @@ PLAIN_APPS = {
     "no blocks of none",
     "closed",
     "closed without blocks",
+    "hints when closed",
     "closed badly",
     "exit when closed",
     "at last",
@@ -448,6 +462,29 @@ def test_a_last_request_needs_no_exchange(path: str, monkeypatch: pytest.MonkeyP
     assert b"\r\nConnection: close\r\n" in answer
     assert b"Internal Server Error" not in answer
     assert logged == (["KeyError: closed"] if path == "/closed" else [])
+
+
+def test_what_a_failed_application_had_is_freed_at_once() -> None:
+    alive: list[Any] = []
+
+    def failing_app(environ: Any, start_response: Any) -> Any:
+        held = Blocks([])
+        alive.append(weakref.ref(held))
+        raise LookupError(held)
+
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with in_use("compiled"), redirect_stderr(io.StringIO()):
+            server = Server(("127.0.0.1", 0))
+            server.set_app(failing_app)
+            with running(server):
+                for _ in range(5):
+                    assert b" 500 " in exchange(server, request())
+        assert [each() for each in alive] == [None] * 5
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def answers_in_turn(

@@ -450,6 +450,36 @@ def test_a_refusal_comes_after_the_answers(threads: int) -> None:
         assert client.is_closed()
 
 
+@pytest.mark.parametrize("last", ["GET /204", "HEAD /head"])
+def test_a_failure_after_a_response_without_a_body_does_not_harm_those_before(
+    threads: int, last: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_failing = threading.Event()
+    size = 1 << 18
+
+    def app(environ: Environ, start_response: StartResponse) -> Any:
+        if environ["PATH_INFO"] == "/large":
+            start_response("200 OK", [])
+            return [bytes(size)]
+        status = "204 No Content" if environ["PATH_INFO"] == "/204" else "200 OK"
+        start_response(status, [])(b"begun")
+        is_failing.set()
+        raise LookupError("no page")
+
+    with serving(app, threads=threads) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE)
+        connection.connect(server.server_address)
+        connection.sendall(get("/large") + f"{last} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        client = Client(connection)
+        with client.file:
+            assert len(client.receive().body) == size
+            assert is_failing.wait(PATIENCE)
+            assert client.receive("HEAD").status[:3] in ("200", "204")
+            assert client.is_closed()
+    assert "LookupError" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "rest",
     [

@@ -49,6 +49,8 @@ cdef class Reply:
 
     def early_hints(self, headers):
         """Send a 103 with these headers (RFC 8297)."""
+        if self.exchange is None and self.text is NULL:
+            return None  # the response is over
         hand_over(self)
         return self.exchange.send_early_hints(headers)
 
@@ -186,7 +188,6 @@ cdef bint iterate(
     cdef object iterator, block, error = None
     cdef bytes data
     cdef Py_ssize_t sent, blocks = 0
-    cdef bint is_over = False
     if found is NULL:
         leave(reply, rest, left, "conclude", (result, take_error()))
         return False

@@ -323,7 +323,8 @@ class Exchange:
             # The client must see that this was not all of it.
             self.is_cut = True
             self.response.keeps_alive = False
-            if not (self.response.is_chunked or self.response.is_limited):
+            has_end = self.response.is_chunked or self.response.is_limited
+            if not (has_end or self.response.is_bodyless):
                 self._peer.abort()
         else:
             response = Response(

@@ -306,6 +306,7 @@ class Peer:
         try:
             is_finished = go_on(*arguments)
         finally:
+            arguments = ()  # an error among them, whose traceback has this frame, is a cycle
             self._is_running = False
         if rest:
             self.connection.receive(rest)
