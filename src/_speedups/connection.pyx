@@ -323,6 +323,9 @@ cdef bint respond(
         return False
     if answer(reply, ground, loop, result, rest, left):
         reply.text = NULL
+    elif only_block(result) is not None or joined_blocks(result) is not None:
+        leave(reply, rest, left, "conclude", (result, None))  # it is sent as one all the same
+        return False
     elif not iterate(reply, ground, loop, result, rest, left):
         return False
     if reply.closes and not reply.is_left:

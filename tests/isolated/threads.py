@@ -26,6 +26,7 @@ from traffic import CLIENT, GET, Case, Stub
 from wsgiref_fast import handlers
 from wsgiref_fast.handlers import BaseHandler, SimpleHandler
 from wsgiref_fast.headers import Headers
+from wsgiref_fast.server import Server
 from wsgiref_fast.simple_server import (
     ServerHandler,
     ThreadingWSGIServer,
@@ -57,7 +58,7 @@ class Torn(Exception):
 
 STATUS = re.compile(r"HTTP/1\.[01] (200 OK|500 Internal Server Error)")
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT|now")
-SERVERS = (ServerHandler.server_software, "First/1", "Second/" + "2" * 100)
+SERVERS = (ServerHandler.server_software, "wsgiref_fast", "First/1", "Second/" + "2" * 100)
 LINES = {f"{name}: {value}" for name, value in POOL}
 LINES |= {"Connection: close", "X-Cleaned: 1", "X-Own: 1"}
 LINES |= {"X-Evil: 1"}  # what is no string may come too late to be refused, but does no harm
@@ -443,10 +444,27 @@ def over_sockets(scene: Scene, run: Run) -> None:
         run(request)
 
 
+#: How a client says that the request is its last.
+LAST = GET.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+def by_server(scene: Scene, run: Run) -> None:
+    """Have each thread be a client of the HTTP/1.1 server, which has one."""
+    with traffic.looping(Case(LAST, scene.answer), Server) as server:
+        scene.watch(server)
+
+        def request() -> bytes:
+            with traffic.connect(server) as connection:
+                connection.sendall(LAST)
+                return traffic.receive_all(connection)
+
+        run(request)
+
+
 def is_torn(name: str, make_scene: Callable[[], Scene], count: int) -> bool:
     """Run a scene in each way; print what was torn, and tell whether anything was."""
     found: list[str] = []
-    for way, turns in ((in_memory, count), (over_sockets, count // 4 + 1)):
+    for way, turns in ((in_memory, count), (over_sockets, count // 4 + 1), (by_server, count)):
         scene = make_scene()
         run = Run(scene, turns)
         with redirect_stderr(traffic.Sink()):

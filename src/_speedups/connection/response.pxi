@@ -199,10 +199,6 @@ cdef bint iterate(
             block = <object>found
             Py_DECREF(block)
             data = next_data(reply, ground, loop, block)
-            if data is None and not reply.is_begun and type(result) in (list, tuple):
-                # From the beginning: the exchange may send it as one.
-                leave(reply, rest, left, "conclude", (result, None))
-                return False
             if data is None:
                 leave(reply, rest, left, "go_on", (result, iterator, b"", (block,)))
                 return False
