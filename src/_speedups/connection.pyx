@@ -61,6 +61,7 @@ import time
 from wsgiref_fast import _hooks
 from wsgiref_fast._grammar import HOP_BY_HOP, NAME_CONTROLS, VALUE_CONTROLS
 from wsgiref_fast._pure import request as _request
+from wsgiref_fast._pure.connection import Connection
 
 cdef enum:
     RECEIVED_AT_MOST = 65536  # bytes of one call
@@ -133,21 +134,18 @@ cdef Py_ssize_t place_of(slot) except -1:
     return place
 
 
-cdef int find_places() except -1:
-    """Find the slots; the modules that have them need the kernels when they are imported."""
-    from wsgiref_fast._http11.peer import Peer
-    from wsgiref_fast._pure.connection import Connection
-
-    places.is_plain = place_of(Peer.is_plain)
-    places.wanted = place_of(Peer.wanted)
-    places.state = place_of(Peer.state)
-    places.connection = place_of(Peer.connection)
-    places.descriptor = place_of(Peer.descriptor)
-    places.host = place_of(Peer.host)
-    places.port = place_of(Peer.port)
-    places.queued = place_of(Peer.queued)
-    places.is_first = place_of(Peer.is_first)
-    places.is_timed = place_of(Peer._is_timed)
+cdef int find_places(peer_class) except -1:
+    """Find the slots."""
+    places.is_plain = place_of(peer_class.is_plain)
+    places.wanted = place_of(peer_class.wanted)
+    places.state = place_of(peer_class.state)
+    places.connection = place_of(peer_class.connection)
+    places.descriptor = place_of(peer_class.descriptor)
+    places.host = place_of(peer_class.host)
+    places.port = place_of(peer_class.port)
+    places.queued = place_of(peer_class.queued)
+    places.is_first = place_of(peer_class.is_first)
+    places.is_timed = place_of(peer_class._is_timed)
     places.machine_state = place_of(Connection._state)
     places.has_skipped = place_of(Connection._has_skipped)
     places.buffer = place_of(Connection._buffer)
@@ -157,7 +155,7 @@ cdef int find_places() except -1:
 cdef Ground make_ground(loop):
     """Find out what all requests of a loop have in common."""
     cdef Ground ground = Ground.__new__(Ground)
-    find_places()
+    find_places(loop.peer_class)
     options = loop.options
     ground.is_usual = loop.is_usual()
     ground.server = loop.server

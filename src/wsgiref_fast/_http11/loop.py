@@ -60,6 +60,9 @@ class Loop:
 
     """
 
+    #: What is made of each connection.
+    peer_class = Peer
+
     def __init__(
         self, server: Any, listeners: list[socket.socket], pool: Pool | None, is_first: bool
     ) -> None:
@@ -312,7 +315,7 @@ class Loop:
         except BaseException:
             connection.close()
             raise
-        peer = Peer(self, connection, address)
+        peer = self.peer_class(self, connection, address)
         self.peers[peer.descriptor] = peer
         if context is not None:
             peer.state = HANDSHAKE
