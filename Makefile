@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.px[di]')
 
-.PHONY: run test test-integration lint bench bench-servers dist clean
+.PHONY: run test test-integration lint bench bench-servers bench-instructions dist clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
@@ -34,6 +34,10 @@ bench: $(VENV)/.bench
 bench-servers: $(VENV)/.peers
 	$(BIN)/python -m bench.servers --json build/bench/results.json $(BENCH_ARGS)
 	$(BIN)/python -m bench.report build/bench/results.json --out build/bench/report
+
+# Instructions of the kernels against bench/instructions.json; BENCH_ARGS=--update keeps them.
+bench-instructions: $(VENV)/.bench
+	$(BIN)/python -m bench.instructions $(BENCH_ARGS)
 
 dist: $(VENV)/.dist
 	$(BIN)/python -m build

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ import pytest
 from wsgiref_fast import _impl
 
 from . import subjects
-from .ratios import Ratios, machine, paired_rounds
+from .ratios import Ratios, machine, paired_rounds, versions
 from .subjects import Subject
 
 _RATIOS = pytest.StashKey[Ratios]()
 _CASE_SECONDS = 120
 
+#: Seconds for which pytest-benchmark calls a function: ratios are found besides.
+_STATISTICS_SECONDS = 0.25
+
 Timed = Callable[[str, Callable[[Subject], Callable[[], Any]]], None]
+Against = Callable[[str, str, Callable[[], Any], Callable[[Subject], Callable[[], Any]]], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker(pytest.mark.benchmark(disable_gc=True))
+        item.add_marker(pytest.mark.benchmark(disable_gc=True, max_time=_STATISTICS_SECONDS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    machine_info.update(machine(), versions=versions())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -121,6 +131,20 @@ class Discarded(io.TextIOBase):
         pass
 
 
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Stay on the last core, which others use least, and go back to where it was."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @pytest.fixture
 def timed(benchmark: Any, subject: Subject, ratios: Ratios) -> Timed:
     """Return what times a case: its name, and what makes the function for a subject."""
@@ -129,10 +153,29 @@ def timed(benchmark: Any, subject: Subject, ratios: Ratios) -> Timed:
         function = make(subject)
         benchmark.group = case
         # In the call itself: pytest puts its own stream back before it.
-        with redirect_stderr(Discarded()):
+        with redirect_stderr(Discarded()), _on_one_core():
             benchmark(function)
             if subject.name != "stdlib" and benchmark.stats is not None:
                 base, own = paired_rounds(make(subjects.load("stdlib")), function)
                 ratios.add(case, {"stdlib": base, subject.name: own})
+
+    return run
+
+
+@pytest.fixture
+def against(ratios: Ratios) -> Against:
+    """Return what times a case beside a peer: their names, its function, and what makes ours."""
+
+    def run(
+        case: str,
+        peer: str,
+        function: Callable[[], Any],
+        make: Callable[[Subject], Callable[[], Any]],
+    ) -> None:
+        for name in subjects.names()[1:]:
+            own_function = make(subjects.load(name))
+            with _on_one_core():
+                base, own = paired_rounds(function, own_function)
+            ratios.add(f"{case}, against {peer}", {peer: base, name: own}, peer)
 
     return run

@@ -73,13 +73,46 @@ POST = _request(
     b"x" * 10240,
 )
 
+#: A request that came by many proxies: three fields, each 16 times.
+DUPLICATES = _request(
+    "GET /feed HTTP/1.1",
+    [
+        "Host: www.example.org",
+        "User-Agent: reader/1.9",
+        *(f"X-Forwarded-For: 10.0.{i}.1, 10.1.{i}.1" for i in range(16)),
+        *(f"Via: 1.1 proxy-{i:02}.example.net" for i in range(16)),
+        *(f"Accept: text/x-{i:02};q=0.{i:02}" for i in range(16)),
+    ],
+)
+
+#: About as dear as the standard library's limits let a request be that is still served: a
+#: target of 63 KiB, all of it escaped, and the most fields, none of a name that is known.
+DEAR = _request(
+    f"GET /{'%C3%A9' * 10_700} HTTP/1.1",
+    ["Host: localhost:8000", *(f"X-{i:02}{'-Unknown' * 24}: {'é ' * 200}" for i in range(97))],
+)
+
+#: A field more than the standard library's limit allows: that is found out after all others.
+TOO_MANY = _request(
+    "GET / HTTP/1.1", ["Host: localhost:8000", *(f"X-Field-{i:03}: {i}" for i in range(100))]
+)
+
 REQUESTS = {
     "minimal": MINIMAL,
     "browser": BROWSER,
     "api client": API,
     "4 KiB of cookies": COOKIES,
+    "many duplicates": DUPLICATES,
+    "hostile, served": DEAR,
+    "hostile, refused": TOO_MANY,
     "POST of 10 KiB": POST,
 }
+
+#: How the answers to those begin that are refused.
+REFUSALS = {"hostile, refused": b"HTTP/1.0 431 Too many headers\r\n"}
+
+#: What only the head is looked at of.
+HEADS = {name: request for name, request in REQUESTS.items() if request is not POST}
 
 #: Headers of a response as a framework sends them.
 RESPONSE_HEADERS = [

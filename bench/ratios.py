@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +13,8 @@ from statistics import median
 from timeit import repeat, timeit
 
 import wsgiref_fast
+
+from . import peers
 
 #: What is demanded at least: (case, subject) -> times as fast as the standard library, or as
 #: the peer that the case names.
@@ -124,7 +128,8 @@ class Ratios:
             case: {subject: asdict(time) for subject, time in times.items()}
             for case, times in self.cases.items()
         }
-        path.write_text(json.dumps({"machine": machine(), "cases": cases}, indent=2) + "\n")
+        saved = {"machine": machine(), "versions": versions(), "cases": cases}
+        path.write_text(json.dumps(saved, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> tuple[Ratios, dict[str, str]]:
@@ -174,9 +179,40 @@ def machine() -> dict[str, str]:
         "wsgiref_fast": wsgiref_fast.__version__,
         "implementation": wsgiref_fast.IMPLEMENTATION,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "compiler": platform.python_compiler(),
         "system": f"{platform.system()} {platform.release()}",
         "cpu": _cpu(),
     }
+
+
+#: What is measured beside the package: in the process that measures, and in another.
+_PEERS_HERE = ("h11", "httptools", "multidict", "Werkzeug")
+_PEERS_ELSEWHERE = ("bjoern", "Django")
+
+_VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+for name in sys.argv[1:]:
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        pass
+"""
+
+
+def versions() -> dict[str, str]:
+    """Return which version there is of the package, its peers and what measures them."""
+    found: dict[str, str] = {}
+    for python, names in (
+        (sys.executable, ("wsgiref_fast", "pytest", "pytest-benchmark", *_PEERS_HERE)),
+        (peers.PYTHON, _PEERS_ELSEWHERE),
+    ):
+        command = [python, "-I", "-c", _VERSIONS, *names]
+        done = subprocess.run(command, capture_output=True, text=True)
+        for line in done.stdout.splitlines():
+            name, _, version = line.partition(" ")
+            found[name] = version
+    return found
 
 
 def _cpu() -> str:

@@ -22,17 +22,43 @@ def test_headers_construction(subject: Subject, timed: Timed) -> None:
     timed("Headers(list)", make)
 
 
+def make_serializer(subject: Subject) -> Callable[[], bytes]:
+    """Return a function that serializes headers."""
+    # Not a lambda: its own call would be a tenth of what is timed.
+    return partial(bytes, subject.headers.Headers(RESPONSE_HEADERS))
+
+
 def test_headers_as_bytes(subject: Subject, timed: Timed) -> None:
-    def make(each: Subject) -> Callable[[], Any]:
-        # Not a lambda: its own call would be a tenth of what is timed.
-        return partial(bytes, each.headers.Headers(RESPONSE_HEADERS))
-
     lines = [f"{name}: {value}\r\n".encode() for name, value in RESPONSE_HEADERS]
-    assert make(subject)() == b"".join(lines) + b"\r\n"
-    timed("bytes(Headers)", make)
+    assert make_serializer(subject)() == b"".join(lines) + b"\r\n"
+    timed("bytes(Headers)", make_serializer)
 
 
-def _editor(subject: Subject) -> Callable[[], Any]:
+def _make_looker(subject: Subject) -> Callable[[], tuple[Any, ...]]:
+    """Return a function that looks up what is there, in another spelling, and what is not."""
+    headers = subject.headers.Headers(RESPONSE_HEADERS)
+
+    def look_up() -> tuple[Any, ...]:
+        return (
+            headers["content-type"],
+            headers.get("ETag"),
+            headers.get("Location"),
+            "vary" in headers,
+            "Content-Encoding" in headers,
+            headers.get_all("Set-Cookie"),
+        )
+
+    return look_up
+
+
+def test_headers_look_ups(subject: Subject, timed: Timed) -> None:
+    fields = dict(RESPONSE_HEADERS)
+    expected = fields["Content-Type"], fields["ETag"], None, True, False, [fields["Set-Cookie"]]
+    assert _make_looker(subject)() == expected
+    timed("Headers, 6 look-ups", _make_looker)
+
+
+def make_editor(subject: Subject) -> Callable[[], Any]:
     """Return a function that does to headers what frameworks do, and returns them."""
     fields = RESPONSE_HEADERS[:]
     headers = subject.headers.Headers(fields)
@@ -50,9 +76,9 @@ def _editor(subject: Subject) -> Callable[[], Any]:
     return edit
 
 
-def test_headers_edits(subject: Subject, timed: Timed) -> None:
+def check_editor(edit: Callable[[], Any]) -> None:
+    """Check what has become of the headers, each time."""
     edited = ("Content-Length", "Vary", "X-Frame-Options")
-    edit = _editor(subject)
     for _ in range(2):
         assert edit().items() == [
             *[field for field in RESPONSE_HEADERS if field[0] not in edited],
@@ -61,22 +87,27 @@ def test_headers_edits(subject: Subject, timed: Timed) -> None:
             ("Content-Disposition", 'attachment; filename="bud.gif"'),
             ("X-Frame-Options", "SAMEORIGIN"),
         ]
-    timed("Headers, a sequence of edits", _editor)
+
+
+def test_headers_edits(subject: Subject, timed: Timed) -> None:
+    check_editor(make_editor(subject))
+    timed("Headers, a sequence of edits", make_editor)
 
 
 _BLOCK = bytes(range(256)) * 2
 
 
+def make_file_reader(subject: Subject) -> Callable[[], list[bytes]]:
+    """Return a function that reads 128 blocks of a file that does next to nothing."""
+    wrapper_class = subject.util.FileWrapper
+    file = SimpleNamespace(read={512: _BLOCK}.get)  # without an end
+    return lambda: list(islice(wrapper_class(file, 512), 128))
+
+
 def test_file_wrapper(subject: Subject, timed: Timed) -> None:
     """Time the wrapper, and next to nothing for what the file does."""
-
-    def make(each: Subject) -> Callable[[], list[bytes]]:
-        wrapper_class = each.util.FileWrapper
-        file = SimpleNamespace(read={512: _BLOCK}.get)  # without an end
-        return lambda: list(islice(wrapper_class(file, 512), 128))
-
-    assert make(subject)() == [_BLOCK] * 128
-    timed("FileWrapper, 128 blocks of 512", make)
+    assert make_file_reader(subject)() == [_BLOCK] * 128
+    timed("FileWrapper, 128 blocks of 512", make_file_reader)
 
 
 def test_file_wrapper_around_bytes(subject: Subject, timed: Timed) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
 
 from . import subjects
 from .conftest import Discarded, Timed
-from .inputs import BROWSER, REQUESTS, page_app
+from .inputs import BROWSER, HEADS, REFUSALS, REQUESTS, page_app
 from .subjects import Subject
 
 _CLIENT = ("127.0.0.1", 54321)
@@ -65,7 +66,7 @@ def _own_handler_class(subject: Subject) -> Any:
     return Handler
 
 
-def _exchange(
+def make_exchange(
     subject: Subject,
     request: bytes,
     own_handle: bool = False,
@@ -86,42 +87,47 @@ def _exchange(
     return exchange
 
 
-def _undated(response: bytes) -> bytes:
+def undated(response: bytes) -> bytes:
     return re.sub(rb"\r\nDate: [^\r]+", b"\r\nDate: -", response)
 
 
-def _check_exchange(exchange: Callable[[], bytes], request: bytes) -> None:
+def check_exchange(exchange: Callable[[], bytes], request: bytes) -> None:
     """Check that a response is whole, and just the standard library's."""
-    response = _undated(exchange())
+    response = undated(exchange())
     assert response.startswith(b"HTTP/1.0 200 OK\r\nDate: -\r\nServer: WSGIServer")
     assert response.endswith(b"\r\n\r\nHello, world! %d bytes\n" % (10240 * (b"POST" in request)))
-    assert response == _undated(_exchange(subjects.load("stdlib"), request)())
+    assert response == undated(make_exchange(subjects.load("stdlib"), request)())
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_request(name: str, subject: Subject, timed: Timed) -> None:
     request = REQUESTS[name]
-    _check_exchange(_exchange(subject, request), request)
-    timed(f"request in memory: {name}", lambda each: _exchange(each, request))
+    if name in REFUSALS:
+        refusal = undated(make_exchange(subject, request)())
+        assert refusal.startswith(REFUSALS[name])
+        assert refusal == undated(make_exchange(subjects.load("stdlib"), request)())
+    else:
+        check_exchange(make_exchange(subject, request), request)
+    timed(f"request in memory: {name}", lambda each: make_exchange(each, request))
 
 
 def test_request_with_a_handle_of_the_users_own(subject: Subject, timed: Timed) -> None:
     def make(each: Subject) -> Callable[[], bytes]:
-        return _exchange(each, BROWSER, own_handle=True)
+        return make_exchange(each, BROWSER, own_handle=True)
 
-    _check_exchange(make(subject), BROWSER)
+    check_exchange(make(subject), BROWSER)
     timed("request in memory: own handle()", make)
 
 
 def test_request_from_a_buffered_file(subject: Subject, timed: Timed) -> None:
     def make(each: Subject) -> Callable[[], bytes]:
-        return _exchange(each, BROWSER, connection_class=BufferedConnection)
+        return make_exchange(each, BROWSER, connection_class=BufferedConnection)
 
-    _check_exchange(make(subject), BROWSER)
+    check_exchange(make(subject), BROWSER)
     timed("request in memory: buffered", make)
 
 
-def _parser(subject: Subject, request: bytes) -> tuple[Any, Callable[[], bool]]:
+def make_parser(subject: Subject, request: bytes) -> tuple[Any, Callable[[], bool]]:
     """Return a request handler that has served nothing, and what makes it parse a request."""
     handler_class = subject.simple_server.WSGIRequestHandler
     handler = handler_class.__new__(handler_class)
@@ -129,7 +135,8 @@ def _parser(subject: Subject, request: bytes) -> tuple[Any, Callable[[], bool]]:
     handler.client_address = _CLIENT
     line, end, section = request.partition(b"\n")
     handler.raw_requestline = line + end
-    handler.rfile = io.BufferedReader(io.BytesIO(section))
+    handler.rfile = io.BufferedReader(io.BytesIO(section), len(section))
+    handler.wfile = _Last()
     rewind, parse_request = handler.rfile.seek, handler.parse_request
 
     def parse() -> bool:
@@ -139,30 +146,58 @@ def _parser(subject: Subject, request: bytes) -> tuple[Any, Callable[[], bool]]:
     return handler, parse
 
 
-def test_parse_request(subject: Subject, timed: Timed) -> None:
-    handler, parse = _parser(subject, BROWSER)
-    assert parse()
-    assert parse()
-    assert (handler.command, handler.request_version) == ("GET", "HTTP/1.1")
-    assert len(handler.headers) == 12
-    timed("parse_request()", lambda each: _parser(each, BROWSER)[1])
+class _Last:
+    """A file that knows what was written to it last."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> int:
+        self.written = data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
 
 
-def _environ_maker(subject: Subject) -> Callable[[], dict[str, Any]]:
+def _named(step: str, name: str) -> str:
+    """Return how a case is called: the browser's request stands for all in the demands."""
+    return step if name == "browser" else f"{step}: {name}"
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_parse_request(name: str, subject: Subject, timed: Timed) -> None:
+    found: list[tuple[object, ...]] = []
+    for each in (subject, subjects.load("stdlib")):
+        handler, parse = make_parser(each, HEADS[name])
+        with redirect_stderr(Discarded()):
+            assert [parse(), parse()] == [name not in REFUSALS] * 2
+        if name in REFUSALS:
+            found.append((handler.requestline, undated(handler.wfile.written)))
+            continue
+        words = handler.requestline, handler.command, handler.path, handler.request_version
+        found.append((words, handler.headers.items(), handler.close_connection))
+    assert found[0] == found[1]
+    timed(_named("parse_request()", name), lambda each: make_parser(each, HEADS[name])[1])
+
+
+def make_environ_maker(subject: Subject, request: bytes) -> Callable[[], dict[str, Any]]:
     """Return the ``get_environ()`` of a request handler that has parsed a request."""
-    handler, parse = _parser(subject, BROWSER)
+    handler, parse = make_parser(subject, request)
     assert parse()
     return handler.get_environ  # type: ignore[no-any-return]
 
 
-def test_get_environ(subject: Subject, timed: Timed) -> None:
-    environ = _environ_maker(subject)()
-    assert environ["HTTP_SEC_FETCH_MODE"] == "navigate"
-    assert environ == _environ_maker(subjects.load("stdlib"))()
-    timed("get_environ()", _environ_maker)
+@pytest.mark.parametrize("name", [name for name in HEADS if name not in REFUSALS])
+def test_get_environ(name: str, subject: Subject, timed: Timed) -> None:
+    request = HEADS[name]
+    environ = make_environ_maker(subject, request)()
+    assert sum(key.startswith("HTTP_") for key in environ) > (name != "minimal")
+    assert environ == make_environ_maker(subjects.load("stdlib"), request)()
+    timed(_named("get_environ()", name), lambda each: make_environ_maker(each, request))
 
 
-def _runner(subject: Subject) -> Callable[[], bytes]:
+def make_runner(subject: Subject) -> Callable[[], bytes]:
     """Return a function that runs an application for a request and returns the response."""
     handler_class, errors = subject.handlers.SimpleHandler, Discarded()
     body, output = io.BytesIO(), io.BytesIO()
@@ -187,8 +222,8 @@ _ENVIRON = {
 
 
 def test_run(subject: Subject, timed: Timed) -> None:
-    assert _undated(_runner(subject)()) == (
+    assert undated(make_runner(subject)()) == (
         b"HTTP/1.0 200 OK\r\nDate: -\r\nContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: 22\r\n\r\nHello, world! 0 bytes\n"
     )
-    timed("SimpleHandler.run()", _runner)
+    timed("SimpleHandler.run()", make_runner)

@@ -125,6 +125,7 @@ def test_a_compiled_module_has_the_kernels_alone(module: str) -> None:
 @for_each_kernel
 def test_a_choice_binds_each_kernel_where_it_is_called(module: str, name: str) -> None:
     pure, compiled = twins(module, name)
+    _impl.load(module)
     with in_use("pure"):
         assert bound(module, name) == {pure}
         with in_use("compiled"):

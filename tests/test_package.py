@@ -70,9 +70,12 @@ def test_all_kernels_are_built_or_none(implementation: str) -> None:
 def test_what_is_loaded_is_what_was_chosen(implementation: str) -> None:
     program = """
 import sys, wsgiref_fast
-loaded = [name.rpartition(".")[2] for name in sys.modules
-          if name.startswith("wsgiref_fast._speedups.")]
-print(wsgiref_fast.IMPLEMENTATION, *sorted(loaded))
+def loaded():
+    home = "wsgiref_fast._speedups."
+    return sorted(name.removeprefix(home) for name in sys.modules if name.startswith(home))
+print(wsgiref_fast.IMPLEMENTATION, *loaded())
+import wsgiref_fast.server
+print(*loaded())
 """
     done = subprocess.run(
         [sys.executable, "-I", "-W", "error", "-c", program],
@@ -81,13 +84,27 @@ print(wsgiref_fast.IMPLEMENTATION, *sorted(loaded))
         text=True,
         timeout=PATIENCE,
     )
-    loaded = sorted(_impl.KERNELS) if implementation == "compiled" else []
-    assert done.stdout.split() == [implementation, *loaded]
+    kernels = set(_impl.KERNELS) if implementation == "compiled" else set()
+    first, second = done.stdout.splitlines()
+    assert first.split() == [implementation, *sorted(kernels - _impl.LATE)]
+    assert second.split() == sorted(kernels)
+
+
+def test_what_few_need_costs_the_others_no_time() -> None:
+    program = """
+import sys
+import wsgiref_fast.handlers, wsgiref_fast.simple_server, wsgiref_fast.validate
+print(*(name for name in sys.modules if "_http11" in name or name.endswith(".connection")))
+"""
+    command = [sys.executable, "-I", "-c", program]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.split() == []
 
 
 def test_each_kernel_function_is_bound_to_the_implementation_in_use(implementation: str) -> None:
     home = {"pure": "_pure", "compiled": "_speedups"}[implementation]
     assert implementation == _impl.IMPLEMENTATION
+    for late in _impl.LATE:
+        _impl.load(late)
     methods = [vars(owner)[method] for owner, method, _, _ in _impl._methods]
     for kernel, functions in _impl.KERNELS.items():
         module = importlib.import_module(f"wsgiref_fast.{home}.{kernel}")

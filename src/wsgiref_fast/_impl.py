@@ -12,7 +12,6 @@ import os
 import sys
 
 from . import _hooks
-from ._pure import connection as _pure_connection
 from ._pure import environ as _pure_environ
 from ._pure import headers as _pure_headers
 from ._pure import request as _pure_request
@@ -21,6 +20,7 @@ from ._pure import run as _pure_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Literal, TypeVar
 
     Class = TypeVar("Class", bound=type)
@@ -39,6 +39,9 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "run": ("set_up", "start", "finish", "write", "parse", "copy_environ", "serve", "accept"),
 }
 
+#: Those that few programs need: bound once `load` is called, since loading them takes time.
+LATE = frozenset({"connection"})
+
 IMPLEMENTATION: Literal["pure", "compiled"] = "pure"
 
 validate_headers = _pure_headers.validate_headers
@@ -55,7 +58,10 @@ parse = _pure_run.parse
 copy_environ = _pure_run.copy_environ
 serve = _pure_run.serve
 accept = _pure_run.accept
-heed = _pure_connection.heed
+heed: Callable[[Any, list[tuple[int, int]]], None]
+
+#: The kernel modules that are bound by now.
+_bound = set(KERNELS) - LATE
 
 #: Classes with kernels as methods: class, method, kernel module, kernel.
 _methods: list[tuple[type, str, str, str]] = []
@@ -69,14 +75,27 @@ def use(implementation: Literal["pure", "compiled"]) -> None:
 
     """
     global IMPLEMENTATION
-    modules = {name: _load(name, implementation) for name in KERNELS}
-    for name, functions in KERNELS.items():
-        for function in functions:
+    modules = {name: _load(name, implementation) for name in KERNELS if name in _bound}
+    for name in modules:
+        for function in KERNELS[name]:
             if function in globals():
                 globals()[function] = getattr(modules[name], function)
     IMPLEMENTATION = implementation
     for owner, method, name, function in _methods:
         _bind(owner, method, getattr(modules[name], function))
+
+
+def load(name: str) -> None:
+    """Bind a kernel module that is not bound from the beginning.
+
+    Raises:
+        ImportError: it does not load, though the others did.
+
+    """
+    if name not in _bound:
+        module = _load(name, IMPLEMENTATION)
+        globals().update({function: getattr(module, function) for function in KERNELS[name]})
+        _bound.add(name)
 
 
 def accelerated(owner: Class) -> Class:
@@ -87,6 +106,7 @@ def accelerated(owner: Class) -> Class:
     kernels = {
         getattr(_load(name, "pure"), function): (name, function)
         for name, functions in KERNELS.items()
+        if name not in LATE
         for function in functions
     }
     _hooks.note(owner)

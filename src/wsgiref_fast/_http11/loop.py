@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .pool import Pool
 
+_impl.load("connection")
+
 _LOGGER = logging.getLogger("wsgiref_fast.server")
 
 #: Connections that are accepted before others are heard.
