@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.conf import settings  # type: ignore
-from django.core.management import execute_from_command_line  # type: ignore
-from django.http import HttpResponse  # type: ignore
-from django.urls import path  # type: ignore
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.http import HttpResponse
+from django.urls import path
 
 
 def hello(request: Any) -> Any:
