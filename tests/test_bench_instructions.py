@@ -30,25 +30,25 @@ def counts(cases: dict[str, float] | None = None, **others: str) -> Counts:
 
 
 def test_what_is_dearer_than_the_tolerance_fails() -> None:
-    found = compare({"a": 1000, "b": 1000}, {"a": 1021, "b": 1019})
+    found = compare({"a": 1000, "b": 1000}, {"a": 1031, "b": 1029})
     assert found.has_failed
-    assert found.dearer == ["a: +2.1%"]
+    assert found.dearer == ["a: +3.1%"]
     assert found.cheaper == found.unmatched == []
-    assert found.lines[1].split() == ["a", "1,000", "1,021", "+2.1%"]
+    assert found.lines[1].split() == ["a", "1,000", "1,031", "+3.1%"]
     text = "\n".join(report(found, MADE_WITH, MADE_WITH))
-    assert "dearer by more than 2%: a: +2.1%" in text
+    assert "dearer by more than 3%: a: +3.1%" in text
     assert "--update" in text
     assert "It need not be" not in text
 
 
 def test_what_is_cheaper_is_told_and_does_not_fail() -> None:
-    found = compare({"a": 1000, "b": 1000}, {"a": 979, "b": 981})
+    found = compare({"a": 1000, "b": 1000}, {"a": 969, "b": 971})
     assert not found.has_failed
-    assert found.cheaper == ["a: -2.1%"]
+    assert found.cheaper == ["a: -3.1%"]
     text = "\n".join(report(found, MADE_WITH, {**MADE_WITH, "cython": "3.2.0"}))
-    assert "cheaper by more than 2%: a: -2.1%" in text
+    assert "cheaper by more than 3%: a: -3.1%" in text
     assert "It need not be the package: cython 3.2.0, kept 3.1.2." in text
-    assert text.endswith("none is dearer by more than 2%")
+    assert text.endswith("none is dearer by more than 3%")
 
 
 def test_a_case_that_only_one_side_has_fails() -> None:
@@ -130,7 +130,7 @@ def test_what_was_kept_is_compared(counting: Counting, capsys: pytest.CaptureFix
     assert counting.run() == 0
     counting.now.cases["bytes(Headers)"] = 1100
     assert counting.run() == 1
-    assert "dearer by more than 2%: bytes(Headers): +10.0%\n" in capsys.readouterr().out
+    assert "dearer by more than 3%: bytes(Headers): +10.0%\n" in capsys.readouterr().out
     assert counting.run("--only", "Server") == 0
     assert counting.run("--only", "nonsense") == 2
 
