@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("serving.py")
-_CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+#: The processor cores that this process may use; none where that cannot be told.
+CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
 
 
 @dataclass
@@ -23,8 +24,18 @@ class Server:
 
     def processor_seconds(self) -> float:
         """Return how long it has been computing, in the system's calls too."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has been computing, in the system's calls too.
+
+    Raises:
+        OSError: there is no such process.
+
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -33,20 +44,20 @@ def clients_apart() -> Iterator[None]:
 
     Servers that take turns share it, so that none has a better one.
     """
-    if len(_CORES) < 2:
+    if len(CORES) < 2:
         yield
         return
-    os.sched_setaffinity(0, _CORES[:-1])
+    os.sched_setaffinity(0, CORES[:-1])
     try:
         yield
     finally:
-        os.sched_setaffinity(0, _CORES)
+        os.sched_setaffinity(0, CORES)
 
 
 def pin(process: subprocess.Popen[bytes]) -> None:
     """Put a server on its core, if clients keep off it; threads that it starts stay there."""
-    if _CORES and os.sched_getaffinity(0) != set(_CORES):
-        os.sched_setaffinity(process.pid, _CORES[-1:])
+    if CORES and os.sched_getaffinity(0) != set(CORES):
+        os.sched_setaffinity(process.pid, CORES[-1:])
 
 
 @contextmanager

@@ -7,8 +7,6 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-import pytest
-
 _OPTIONS = ("--threads", "2", "--duration", "1s")
 _CLOSING = ("--connections", "16", "--header", "Connection: close")
 _KEPT = ("--connections", "32")
@@ -25,6 +23,8 @@ class Load:
 
 def need() -> None:
     """Skip the case where there is no wrk."""
+    import pytest
+
     if shutil.which("wrk") is None:
         pytest.skip("wrk is not installed")
 
@@ -42,14 +42,32 @@ def load_kept(port: int, fields: tuple[str, ...] = ()) -> Load:
 def _load(port: int, options: tuple[str, ...]) -> Load:
     command = ["wrk", *_OPTIONS, *options, f"http://127.0.0.1:{port}/"]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return read(report)
+
+
+def read(report: str) -> Load:
+    """Return what a report of wrk says.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    errors = re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", report)
     return Load(
-        int(_number(r"(\d+) requests in", report)),
-        _number(r"Requests/sec: +([\d.]+)", report),
-        sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", report))),
+        int(find(r"(\d+) requests in", report)[1]),
+        float(find(r"Requests/sec: +([\d.]+)", report)[1]),
+        sum(map(int, errors)),
     )
 
 
-def _number(pattern: str, report: str) -> float:
-    found = re.search(pattern, report)
-    assert found is not None, report
-    return float(found[1])
+def find(pattern: str, report: str) -> re.Match[str]:
+    """Return where a report has what is looked for.
+
+    Raises:
+        ValueError: it has no such thing.
+
+    """
+    found = re.search(pattern, report, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"no report of wrk: {report!r}")
+    return found

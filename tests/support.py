@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import queue
+import select
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,3 +126,43 @@ def run_isolated(script: Path, implementation: str, *arguments: str) -> tuple[in
     )
     assert done.stderr == ""
     return done.returncode, done.stdout.splitlines()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what nobody tells of."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        select.select([], [], [], 0.005)
+
+
+def open_descriptors() -> int:
+    """Count the descriptors that this process has open."""
+    return len(os.listdir("/dev/fd"))
+
+
+class Lines(logging.Handler):
+    """Keeps the lines of a log, for whoever waits for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.put(record.getMessage())
+
+    def next(self) -> str:
+        return self._lines.get(timeout=PATIENCE)
+
+    def is_empty(self) -> bool:
+        return self._lines.empty()
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine has a loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

@@ -19,7 +19,10 @@ from typing import Any
 import pytest
 
 import wsgiref_fast
-from support import PATIENCE
+from support import (
+    PATIENCE,
+    has_ipv6,
+)
 
 LAUNCHER = ("-W", "error", "-m", "wsgiref_fast")
 
@@ -391,15 +394,6 @@ def test_the_demo_says_where_it_is_and_answers() -> None:
         assert said["implementation"] == wsgiref_fast.IMPLEMENTATION
         status, body = fetch(said["host"], said["port"])
         assert (status, body.splitlines()[0]) == (200, b"Hello world!")
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 @only_if(has_ipv6())

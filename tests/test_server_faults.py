@@ -23,7 +23,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support import PATIENCE, Application, connected, receive_all, running
+from support import (
+    PATIENCE,
+    Application,
+    connected,
+    open_descriptors,
+    receive_all,
+    running,
+    wait_until,
+)
 from wsgiref_fast._http11.exchange import Exchange
 from wsgiref_fast._http11.peer import Peer
 from wsgiref_fast._pure.connection import Connection, Request, Response
@@ -83,18 +91,6 @@ def is_closed(connection: socket.socket) -> bool:
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what nobody tells of."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        select.select([], [], [], 0.005)
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/dev/fd"))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import select
 import signal
 import socket
@@ -13,7 +12,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -23,7 +21,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support import PATIENCE, Application, connected, hello_app, receive_all, running
+from support import (
+    PATIENCE,
+    Application,
+    Lines,
+    connected,
+    has_ipv6,
+    hello_app,
+    open_descriptors,
+    receive_all,
+    running,
+    wait_until,
+)
 from wsgiref_fast.server import Server, serve
 from wsgiref_fast.simple_server import make_server
 
@@ -104,35 +113,6 @@ def client_of(server: Any, family: int = socket.AF_INET) -> Iterator[Client]:
 def ask(server: Any, target: str = "/", *fields: str) -> Answer:
     with client_of(server) as client:
         return client.ask(target, *fields)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what nobody tells of."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        select.select([], [], [], 0.005)
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/dev/fd"))
-
-
-class Lines(logging.Handler):
-    """Keeps the lines of the server's log, for whoever waits for them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: queue.Queue[str] = queue.Queue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.put(record.getMessage())
-
-    def next(self) -> str:
-        return self._lines.get(timeout=PATIENCE)
-
-    def is_empty(self) -> bool:
-        return self._lines.empty()
 
 
 @pytest.fixture
@@ -1035,18 +1015,9 @@ def test_one_address_that_is_taken_closes_the_others(path: str) -> None:
     assert not os.path.exists(path)
 
 
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
 class TestIPv6:
     #: Without IPv6 on this machine there is nothing to collect here.
-    __test__ = _has_ipv6()
+    __test__ = has_ipv6()
 
     @pytest.mark.parametrize("is_first", [True, False])
     def test_ipv6(self, is_first: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import re
 import ssl
 import subprocess
@@ -16,29 +15,20 @@ from typing import Any
 
 import pytest
 
-from support import PATIENCE, Application, connected, exchange, hello_app, running
+from support import (
+    PATIENCE,
+    Application,
+    Lines,
+    connected,
+    exchange,
+    hello_app,
+    running,
+)
 from wsgiref_fast.server import Options, Server
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
-
-
-class Lines(logging.Handler):
-    """Keeps the lines of a log, for whoever waits for them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: queue.Queue[str] = queue.Queue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.put(record.getMessage())
-
-    def next(self) -> str:
-        return self._lines.get(timeout=PATIENCE)
-
-    def is_empty(self) -> bool:
-        return self._lines.empty()
 
 
 @contextmanager

@@ -17,7 +17,15 @@ from typing import Any
 
 import pytest
 
-from support import PATIENCE, QuietHandler, exchange, hello_app, serving, split_response
+from support import (
+    PATIENCE,
+    QuietHandler,
+    exchange,
+    has_ipv6,
+    hello_app,
+    serving,
+    split_response,
+)
 from wsgiref_fast import simple_server
 from wsgiref_fast.simple_server import (
     ServerHandler,
@@ -31,15 +39,6 @@ from wsgiref_fast.simple_server import (
 pytestmark = pytest.mark.usefixtures("implementation")
 
 GET = b"GET /path?a=b HTTP/1.0\r\n\r\n"
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def needs_ipv6(test: Callable[..., None]) -> Callable[..., None]:

@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..processes import clients_apart
 from ..ratios import machine
 from . import curves
 from .compare import compare, table
-from .measure import Fault, Running, check, clients_apart, load, running
+from .measure import Fault, Running, check, load, running
 from .progress import Progress
 from .registry import ROOT, SERVERS, Server, versions
 from .results import Case, Results

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import wrk
+from ..processes import CORES, processor_seconds
 from .registry import ROOT, Server, environ_of
 from .results import Round
 from .workloads import Workload
@@ -22,8 +24,6 @@ HOST = "127.0.0.1"
 
 #: Seconds that a server has to give its first answer, and to end.
 _PATIENCE = 15.0
-
-_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 class Fault(Exception):
@@ -50,14 +50,13 @@ class Running:
 
     def processor(self) -> float:
         """Return how many seconds it has been computing, in the system's calls too."""
-        ticks = 0
+        total = 0.0
         for pid in self.processes():
             try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += processor_seconds(pid)
             except OSError:
-                continue
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+                pass  # it has ended
+        return total
 
     def memory(self, field: str = "VmRSS") -> int:
         """Return the bytes that it has in memory (``VmHWM``: had at most)."""
@@ -80,8 +79,8 @@ def _free_port() -> int:
 
 
 def _on_last_core() -> None:
-    if len(_CORES) > 1:
-        os.sched_setaffinity(0, _CORES[-1:])
+    if len(CORES) > 1:
+        os.sched_setaffinity(0, CORES[-1:])
 
 
 @contextmanager
@@ -163,18 +162,6 @@ def check(server: Running, workload: Workload) -> None:
         raise Fault(f"its answer has {len(received)} bytes")
 
 
-@contextmanager
-def clients_apart() -> Iterator[None]:
-    """Keep this process, and the clients that it starts, off the servers' core."""
-    if len(_CORES) > 1:
-        os.sched_setaffinity(0, _CORES[:-1])
-    try:
-        yield
-    finally:
-        if _CORES:
-            os.sched_setaffinity(0, _CORES)
-
-
 def wrk_command(workload: Workload, port: int, seconds: int, folder: Path) -> list[str]:
     """Return the load generator's command for a workload."""
     threads = min(2, workload.connections)
@@ -203,25 +190,17 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 def read_report(report: str, processor: float) -> Round:
     """Return what a report of wrk says."""
-    requests = int(_find(r"(\d+) requests in", report)[1])
-    errors = re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", report)
+    found = wrk.read(report)
     return Round(
-        requests=requests,
-        per_second=float(_find(r"Requests/sec: +([\d.]+)", report)[1]),
+        requests=found.requests,
+        per_second=found.per_second,
         p50=_percentile(50, report),
         p99=_percentile(99, report),
-        errors=sum(map(int, errors)),
+        errors=found.errors,
         processor=processor,
     )
 
 
 def _percentile(percent: int, report: str) -> float:
-    found = _find(rf"^ +{percent}% +([\d.]+)(us|ms|s|m)\s*$", report)
+    found = wrk.find(rf"^ +{percent}% +([\d.]+)(us|ms|s|m)\s*$", report)
     return float(found[1]) * _UNITS[found[2]]
-
-
-def _find(pattern: str, report: str) -> re.Match[str]:
-    found = re.search(pattern, report, re.MULTILINE)
-    if found is None:
-        raise ValueError(f"no report of wrk: {report!r}")
-    return found

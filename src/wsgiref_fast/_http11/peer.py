@@ -315,22 +315,22 @@ class Peer:
 
     def send_late(self, data: bytes, rest: bytes) -> None:
         """Send what is left of a response when the client takes it; then go on."""
-        self.is_first = self._is_timed = False
-        self._held += len(data)
-        self._pending.append(memoryview(data))
-        if rest:
-            self.connection.receive(rest)
+        self._take_over(data, rest)
         self._want_to_write()
 
     def end(self, data: bytes, rest: bytes) -> None:
         """Send what is left of the last response when the client takes it; then close."""
+        self._take_over(data, rest)
+        self._linger()
+
+    def _take_over(self, data: bytes, rest: bytes) -> None:
+        """Hold what is left of a response, and what has come after its request."""
         self.is_first = self._is_timed = False
         if data:
             self._held += len(data)
             self._pending.append(memoryview(data))
         if rest:
             self.connection.receive(rest)
-        self._linger()
 
     def advance(self) -> None:
         """Serve the requests that are here."""
