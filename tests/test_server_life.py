@@ -1423,7 +1423,7 @@ def test_what_a_late_response_held_is_forgotten() -> None:
             assert len(client.ask(f"/?{8 << 20}").body) == 8 << 20
         assert client.ask("/?1").status == 200
         (peer,) = server._loops[0].peers.values()
-        wait_until(lambda: peer._held == 0)
+        wait_until(lambda: peer._outbox.held == 0)
 
 
 def test_a_100_that_is_not_taken_at_once_is_sent_later() -> None:
@@ -1658,7 +1658,9 @@ def test_what_an_application_writes_for_who_reads_nothing_goes_to_a_file() -> No
         write = start_response("200 OK", [])
         for _ in range(300):
             write(b"x" * 65536)
-        held.append(max(peer._held for loop in server._loops for peer in loop.peers.values()))
+        held.append(
+            max(peer._outbox.held for loop in server._loops for peer in loop.peers.values())
+        )
         return []
 
     with serving(app) as server, client_of(server) as client:

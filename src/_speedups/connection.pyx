@@ -73,6 +73,7 @@ cdef enum:
     BLOCKS_IN_A_TURN = 256  # of a response, and how many of its bytes
     SENT_IN_A_TURN = 131072
     JOINED_AT_MOST = 65536  # bytes of blocks that are sent as one
+    STATUSES = 600  # no status is higher
 
 include "plain.pxi"
 
@@ -106,6 +107,8 @@ cdef class Ground:
     """What all requests of a loop have in common while it runs."""
 
     cdef object server, file_wrapper
+    # What puts into an environ what proxies say; `None` where none is trusted.
+    cdef object heed_proxies
     cdef dict environ, base_environ
     cdef unsigned long long base_version
     cdef str server_header
@@ -114,12 +117,21 @@ cdef class Ground:
     cdef bint is_usual
     # Of the server's type, as long as its get_app() is our own.
     cdef unsigned int server_tag
+    # What has happened: requests that were answered here, bytes, responses by status.
+    cdef unsigned long long requests, received, sent
+    cdef unsigned long long[STATUSES] statuses
+
+    def counts(self):
+        """Return numbers of requests and of bytes received and sent, and responses by status."""
+        cdef int i
+        statuses = {i: self.statuses[i] for i in range(STATUSES) if self.statuses[i]}
+        return self.requests, self.received, self.sent, statuses
 
 
 # Where a peer, and a connection's state machine, have what is asked for at each request.
 cdef struct Places:
     Py_ssize_t is_plain, wanted, state, connection, descriptor, host, port, queued
-    Py_ssize_t is_first, is_timed
+    Py_ssize_t is_first, is_timed, variables
     Py_ssize_t machine_state, has_skipped, buffer
 
 
@@ -146,6 +158,7 @@ cdef int find_places(peer_class) except -1:
     places.queued = place_of(peer_class.queued)
     places.is_first = place_of(peer_class.is_first)
     places.is_timed = place_of(peer_class._is_timed)
+    places.variables = place_of(peer_class.variables)
     places.machine_state = place_of(Connection._state)
     places.has_skipped = place_of(Connection._has_skipped)
     places.buffer = place_of(Connection._buffer)
@@ -163,6 +176,7 @@ cdef Ground make_ground(loop):
     hasattr(type(loop.server), "get_app")  # a look-up gives a type its version
     if _hooks.is_own(type(loop.server), ("get_app", "application")):
         ground.server_tag = type_version(type(loop.server))
+    ground.heed_proxies = None if loop.proxies is None else loop.proxies.apply
     ground.server_header = options.server_header
     ground.keep_alive = options.keep_alive_timeout
     # Within these no single limit is passed.
@@ -250,6 +264,7 @@ cdef bint serve_ready(peer, loop, Ground ground) except -1:
     if size <= 0:
         peer.take(b"")
         return True
+    ground.received += size
     while start < size:
         if answered == ANSWERED_IN_A_ROW:
             peer.take(PyBytes_FromStringAndSize(buffer + start, size - start))
@@ -291,6 +306,11 @@ cdef Py_ssize_t serve_one(
     reply.closes = closes
     reply.errors = environ["wsgi.errors"]
     environ["wsgi.early_hints"] = reply.early_hints
+    variables = in_slot(peer, places.variables)
+    if variables is not None:
+        environ.update(variables)
+    if ground.heed_proxies is not None:
+        ground.heed_proxies(environ)
     try:
         return size if respond(reply, ground, loop, environ, text + size, left - size) else 0
     finally:
@@ -321,12 +341,23 @@ cdef bint respond(
         return False
     if answer(reply, ground, loop, result, rest, left):
         reply.text = NULL
+        count_answered(reply, ground)
     elif only_block(result) is not None or joined_blocks(result) is not None:
         leave(reply, rest, left, "conclude", (result, None))  # it is sent as one all the same
         return False
     elif not iterate(reply, ground, loop, result, rest, left):
         return False
+    else:
+        count_answered(reply, ground)
     if reply.closes and not reply.is_left:
         reply.is_left = True
         reply.peer.end(b"", PyBytes_FromStringAndSize(rest, left))
     return not reply.is_left
+
+
+cdef int count_answered(Reply reply, Ground ground) noexcept:
+    """Count a request whose answer was made here; its status is three digits, from 200 on."""
+    cdef const unsigned char *digits = bytes_of(reply.status)
+    ground.requests += 1
+    ground.statuses[100 * (digits[0] - 48) + 10 * (digits[1] - 48) + digits[2] - 48] += 1
+    return 0

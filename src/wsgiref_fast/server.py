@@ -20,6 +20,7 @@ import time
 from ._http11.loop import Loop
 from ._http11.options import Options
 from ._http11.pool import Pool
+from ._http11.stats import Ledger, Stats
 from .simple_server import WSGIRequestHandler, WSGIServer
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from .types import WSGIApplication
 
-__all__ = ["Options", "Server", "serve"]
+__all__ = ["Options", "Server", "Stats", "serve"]
 
 _HAS_UNIX = hasattr(socket, "AF_UNIX")
 
@@ -65,6 +66,7 @@ class Server(WSGIServer):
         **options: Any,
     ) -> None:
         self.options = Options(**options)
+        self._ledger = Ledger()
         self.request_queue_size = self.options.backlog
         addresses = server_address if isinstance(server_address, list) else [server_address]
         if not addresses:
@@ -158,6 +160,16 @@ class Server(WSGIServer):
             except OSError:
                 pass
 
+    @property
+    def listeners(self) -> list[socket.socket]:
+        """The listening sockets, in the order of their addresses."""
+        return [self.socket, *self._others]
+
+    @property
+    def stats(self) -> Stats:
+        """What the server has done so far, and what its connections do now; from any thread."""
+        return self._ledger.read()
+
     # Serving.
 
     def serve_forever(self, poll_interval: float | None = 0.5) -> None:
@@ -199,7 +211,7 @@ class Server(WSGIServer):
         """Run the loops; tell whether a request was served."""
         self._take_tls_of_socket()
         pool = Pool(self.options.threads) if self.options.threads else None
-        listeners = [self.socket, *self._others]
+        listeners = self.listeners
         loops = [Loop(self, listeners, pool, True)]
         extra: list[socket.socket] = []
         threads: list[threading.Thread] = []
@@ -211,6 +223,7 @@ class Server(WSGIServer):
                 extra.append(self._listen_again())
                 loops.append(Loop(self, [extra[-1]], pool, False))
             self._loops = tuple(loops)
+            self._ledger.open(loops)
             if self._BaseServer__shutdown_request:  # it came before there was one to hear it
                 self.stop()
             for loop in loops[1:]:
@@ -230,6 +243,7 @@ class Server(WSGIServer):
                 loop.close()
             if pool is not None:
                 pool.close(1.0)
+            self._ledger.close()
             for listener in extra:
                 listener.close()
             for listener, timeout in zip(listeners, timeouts, strict=True):

@@ -143,7 +143,7 @@ cdef bint answer(
     data = make_head(reply, ground, loop, field, block)
     if data is None:
         return False
-    send_last(reply, data, rest, left)
+    send_last(reply, ground, data, rest, left)
     return True
 
 
@@ -163,11 +163,14 @@ cdef bytes joined_blocks(result):
     return b"".join(blocks)
 
 
-cdef int send_last(Reply reply, bytes data, const char *rest, Py_ssize_t left) except -1:
+cdef int send_last(
+    Reply reply, Ground ground, bytes data, const char *rest, Py_ssize_t left
+) except -1:
     """Send the end of a response; what the client does not take, later."""
     cdef Py_ssize_t sent = send_at_once(
         reply.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
     )
+    ground.sent += max(sent, 0)
     if sent == PyBytes_GET_SIZE(data):
         return 0
     reply.is_left = True
@@ -212,7 +215,7 @@ cdef bint iterate(
                 leave(reply, rest, left, "go_on", (result, iter(()), b"", ()))
                 return False
             if data:
-                send_last(reply, data, rest, left)
+                send_last(reply, ground, data, rest, left)
             reply.text = NULL
             if not PyGen_CheckExact(result):  # one that has ended has nothing to close
                 close_result(reply, result)
@@ -222,6 +225,7 @@ cdef bint iterate(
             sent = send_at_once(
                 reply.descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
             )
+            ground.sent += max(sent, 0)
             if sent < PyBytes_GET_SIZE(data):
                 leave(reply, rest, left, "go_on", (result, iterator, data[max(sent, 0):], ()))
                 return False

@@ -44,7 +44,7 @@ class Exchange:
 
     __slots__ = (
         *("_errors", "_file", "_is_closed", "_is_over", "_iterator", "_peer", "_result"),
-        *("began_at", "is_cut", "request", "response"),
+        *("began_at", "client", "is_cut", "request", "response"),
     )
 
     def __init__(self, peer: Peer, request: Request, may_keep: bool) -> None:
@@ -62,6 +62,8 @@ class Exchange:
         #: Whether the client could not be given the whole response.
         self.is_cut = False
         self.began_at = time.monotonic()
+        #: The client's address, where a proxy has told it.
+        self.client = ""
 
     def run(self) -> bool:
         """Call the application and send what it answers; tell whether that was all."""
@@ -172,6 +174,10 @@ class Exchange:
         environ["wsgi.input"] = io.BytesIO() if request.body is None else request.body
         environ["wsgi.errors"] = self._errors
         environ["wsgi.early_hints"] = self.send_early_hints
+        proxies = peer.loop.proxies
+        if proxies is not None:
+            proxies.apply(environ)
+            self.client = environ["REMOTE_ADDR"]
         return environ
 
     def start_response(

@@ -16,8 +16,9 @@ from .. import _impl
 from .._pure.response import format_date_time
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import CLOSED, HANDSHAKE, READING, Peer
+from .peer import CLOSED, PREFACE, READING, Peer
 from .polling import READ, WRITE, make_poller
+from .stats import Counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..types import WSGIApplication, WSGIEnvironment
     from .exchange import Exchange
     from .pool import Pool
+    from .proxies import TrustedProxies
 
 _impl.load("connection")
 
@@ -89,10 +91,14 @@ class Loop:
         self._resume_at: float | None = None
         self._end_at: float | None = None
         self._served = 0
+        #: What has happened so far, but for what the compiled kernels count themselves.
+        self.counts = Counts()
         self._is_for_one = False
         self._is_closed = False
         self._date = (0, "")
         self._log_access = make_access_log(self.options.access_log)
+        #: What puts into an environ what proxies say; `None` where none is trusted.
+        self.proxies = self._make_proxies()
         self.is_stopping = False
         #: What the compiled kernels know of all requests, while `run` runs.
         self.ground: Any = None
@@ -109,6 +115,13 @@ class Loop:
         }
         if self.options.ssl_context is not None:
             self.constants["HTTPS"] = "on"
+
+    def _make_proxies(self) -> TrustedProxies | None:
+        if not self.options.trusted_proxies:
+            return None
+        from .proxies import TrustedProxies
+
+        return TrustedProxies(self.options.trusted_proxies, self.options.proxy_headers)
 
     @property
     def has_served(self) -> bool:
@@ -304,28 +317,17 @@ class Loop:
             if not self.server.verify_request(connection, address):
                 connection.close()
                 return
-            context = self.options.ssl_context
-            if context is not None:
-                try:
-                    connection.getpeername()  # ssl forgets to close one that has gone
-                    connection = context.wrap_socket(
-                        connection, server_side=True, do_handshake_on_connect=False
-                    )
-                except OSError:  # it has gone already
-                    connection.close()
-                    return
+            peer = self.peer_class(self, connection, address)
         except BaseException:
             connection.close()
             raise
-        peer = self.peer_class(self, connection, address)
+        self.counts.accepted += 1
         self.peers[peer.descriptor] = peer
-        if context is not None:
-            peer.state = HANDSHAKE
-            peer.set_deadline(self.options.handshake_timeout)
-        else:
-            peer.set_deadline(self.options.header_timeout)
+        peer.begin()
+        if peer.state == CLOSED:
+            return
         _impl.heed(self, [(peer.descriptor, READ)])  # most have sent their request by now
-        if peer.state == READING and not peer.wanted:
+        if peer.state in (READING, PREFACE) and not peer.wanted:
             self.want(peer, READ)
 
     def _pause_accepting(self) -> None:
@@ -356,6 +358,7 @@ class Loop:
     def dispatch(self, peer: Peer) -> bool:
         """Have a request served; tell whether the connection's next one may follow at once."""
         self._served += 1
+        self.counts.requests += 1
         if self._is_for_one and not self.is_stopping:
             self.is_stopping, self._end_at = True, float("inf")
             self._pause_accepting()
@@ -445,6 +448,8 @@ class Loop:
         environ.update(self.constants)
         environ["REMOTE_ADDR"] = peer.host
         environ["REMOTE_PORT"] = peer.port
+        if peer.variables is not None:
+            environ.update(peer.variables)
         environ["wsgi.errors"] = sys.stderr
         return environ
 
@@ -457,10 +462,21 @@ class Loop:
             self._date = now, text
         return text
 
+    def add_counts(self, total: Counts) -> None:
+        """Add all that has happened so far to a total; from any thread."""
+        total.add(self.counts)
+        if self.ground is not None:
+            requests, received, sent, statuses = self.ground.counts()
+            total.requests += requests
+            total.received += received
+            total.sent += sent
+            for status, number in statuses.items():
+                total.statuses[status] = total.statuses.get(status, 0) + number
+
     def log_access(self, peer: Peer, exchange: Exchange) -> None:
         """Log a response, if that is wanted."""
         if self._log_access is not None:
-            self._log_access(peer.host or "-", exchange)
+            self._log_access(exchange.client or peer.host or "-", exchange)
 
     def log_error(self, host: str, reason: str) -> None:
         """Log what went wrong with a client."""

@@ -62,14 +62,26 @@ class Options:
     access_log = "off"
     #: What ``Server`` says; empty for no such header.
     server_header = "wsgiref_fast"
-    #: An `ssl.SSLContext` for TLS.
+    #: An `ssl.SSLContext` for TLS; another one that is put here later is for new connections.
     ssl_context: Any = None
+    #: Proxies that are believed what they say of their clients: addresses, networks
+    #: (``10.0.0.0/8``), ``unix``, ``*`` for all. Where there are any, what anybody else says
+    #: of that kind is dropped.
+    trusted_proxies: tuple[str, ...] = ()
+    #: The header fields in which they say it: ``forwarded`` (RFC 7239), or some of
+    #: ``x-forwarded-for``, ``-proto``, ``-host``, ``-port`` and ``-prefix``.
+    proxy_headers: tuple[str, ...] = ("x-forwarded-for", "x-forwarded-proto")
+    #: Whether each connection begins with a header of the PROXY protocol, version 1 or 2; only
+    #: from `trusted_proxies`.
+    proxy_protocol = False
 
     def __init__(self, **options: Any) -> None:
         for name, value in options.items():
             if name not in _RANGES and name not in _OTHERS:
                 raise TypeError(_unknown(name))
             setattr(self, name, _check(name, value))
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol needs trusted_proxies")
 
 
 #: The least and the largest value of each number.
@@ -94,7 +106,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "threads": (0, 10_000),
     "loops": (1, 1000),
 }
-_OTHERS = ("access_log", "server_header", "ssl_context")
+_OTHERS = (
+    *("access_log", "proxy_headers", "proxy_protocol", "server_header", "ssl_context"),
+    "trusted_proxies",
+)
 _LOGS = ("off", "common", "combined", "json")
 
 
@@ -120,7 +135,27 @@ def _check(name: str, value: Any) -> Any:
             raise ValueError(f"server_header must be printable ASCII, not {value!r}")
     elif name == "ssl_context" and value is not None and not hasattr(value, "wrap_socket"):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, not {value!r}")
+    elif name == "proxy_protocol" and not isinstance(value, bool):
+        raise TypeError(f"proxy_protocol must be a bool, not {value!r}")
+    elif name in ("trusted_proxies", "proxy_headers"):
+        return _check_names(name, value)
     return value
+
+
+def _check_names(name: str, value: Any) -> tuple[str, ...]:
+    """Return proxies, or the fields that they set: an iterable, or text with commas."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    names = tuple(value)
+    if not all(isinstance(each, str) for each in names):
+        raise TypeError(f"{name} must be strings, not {value!r}")
+    from .proxies import TrustedProxies
+
+    if name == "trusted_proxies":
+        TrustedProxies(names, ())
+    else:
+        TrustedProxies((), names)
+    return names
 
 
 def _unknown(name: str) -> str:

@@ -8,12 +8,12 @@ import socket
 import struct
 import time
 import traceback
-from collections import deque
 from functools import partial
 
 from .._pure.connection import CONTINUE, Connection, refuse
 from .._pure.request import BadRequest
 from .exchange import Exchange
+from .outbox import Outbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..types import WSGIEnvironment
     from .loop import Loop
     from .options import Options
+    from .preface import Preface
 
 #: Bytes of one call, and how many calls before others are heard.
 _RECEIVED_AT_MOST = 65536
@@ -34,19 +35,15 @@ _SENT_AT_MOST = 16384
 #: Bytes of a file that are sent by one call: others are to be heard in between.
 _FILE_AT_ONCE = 1 << 20
 
-#: Bytes of output that are held in memory for a client that does not take them; what an
-#: application writes beyond that goes to a file, and comes from there in pieces.
-_HELD_AT_MOST = 1 << 20
-_FETCHED_AT_ONCE = 1 << 18
-
 #: Requests that a client may have sent ahead and that are answered before others are heard.
 _ANSWERED_IN_A_ROW = 16
 
 #: Seconds for a client that was refused to stop sending.
 _LINGER_TIME = 2.0
 
-# What a connection does.
-HANDSHAKE, READING, ANSWERING, LINGERING, CLOSED = range(5)
+# What a connection does, and what that is called.
+HANDSHAKE, READING, ANSWERING, LINGERING, CLOSED, PREFACE = range(6)
+_DOINGS = ("handshake", "reading", "answering", "closing", "closed", "preface")
 
 _WANT_READ, _WANT_WRITE = 1, 4  # as poll() has them
 
@@ -63,10 +60,10 @@ class Peer:
 
     __slots__ = (
         *("_has_closed_writing", "_has_turn_coming", "_is_aborted", "_is_in_thread"),
-        *("_is_running", "_is_timed", "_held", "_pending", "_spool", "_spool_read"),
+        *("_is_running", "_is_timed", "_may_hear_more", "_outbox", "_preface", "_sent_in_thread"),
         *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
-        *("_may_hear_more", "is_first", "is_plain", "loop", "options", "port", "queued", "sock"),
-        *("state", "wanted"),
+        *("is_first", "is_plain", "loop", "options", "port", "queued", "sock", "state"),
+        *("variables", "wanted"),
     )
 
     def __init__(self, loop: Loop, sock: socket.socket, address: Any) -> None:
@@ -79,6 +76,9 @@ class Peer:
         has_port = isinstance(address, tuple)
         self.host = str(address[0]) if has_port else ""
         self.port = str(address[1]) if has_port else ""
+        #: What all its environs have besides; `None`: nothing.
+        self.variables: dict[str, str] | None = None
+        self._preface: Preface | None = None
         self.connection = Connection(self.options)
         self.exchange: Exchange | None = None
         self.state = READING
@@ -91,14 +91,11 @@ class Peer:
         self.is_plain = type(sock) is socket.socket
         #: Whether it has sent no request yet.
         self.is_first = True
-        self._pending: deque[memoryview] = deque()
-        # How many bytes that are, and the file with what follows them; where to go on there.
-        self._held = 0
-        self._spool: Any = None
-        self._spool_read = 0
+        self._outbox = Outbox()
         # Whether the exchange is being worked on, and whether by a thread: it has the socket then.
         self._is_running = False
         self._is_in_thread = False
+        self._sent_in_thread = 0
         # Whether the time for the current head runs already.
         self._is_timed = False
         self._unread = 0
@@ -117,18 +114,24 @@ class Peer:
     @property
     def is_waiting(self) -> bool:
         """Whether nothing is under way."""
-        is_open = self.state in (READING, HANDSHAKE)
-        return is_open and not self._pending and self.connection.is_idle
+        is_open = self.state in (READING, HANDSHAKE, PREFACE)
+        return is_open and not self._outbox and self.connection.is_idle
+
+    @property
+    def doing(self) -> str:
+        """What it does, in a word: see `stats.Stats`."""
+        state = self.state
+        return "idle" if state == READING and self.is_waiting else _DOINGS[state]
 
     @property
     def is_blocked(self) -> bool:
         """Whether something that was to be sent is still here."""
-        return bool(self._pending)
+        return bool(self._outbox)
 
     def pause(self) -> None:
         """Have the loop hear others first, if it is the loop that sends."""
         if not self._is_in_thread:
-            self._pending.append(memoryview(b""))
+            self._outbox.hold(b"")
 
     @property
     def can_send_files(self) -> bool:
@@ -157,10 +160,45 @@ class Peer:
 
     # What the loop has heard.
 
+    def begin(self) -> None:
+        """Begin to be heard: with what a proxy tells, a TLS handshake, or a request."""
+        proxies = self.loop.proxies
+        if not self.options.proxy_protocol or self._preface is not None:
+            self._begin_to_read()
+        elif proxies is not None and proxies.trusts(self.host):
+            from .preface import Preface
+
+            self._preface = Preface()
+            self.state = PREFACE
+            self.set_deadline(self.options.header_timeout)
+        else:
+            self.log_error("PROXY protocol: from no trusted proxy")
+            self.close()
+
+    def _begin_to_read(self) -> None:
+        context = self.options.ssl_context
+        if context is None:
+            self.state = READING
+            self.set_deadline(self.options.header_timeout)
+            return
+        try:
+            self.sock.getpeername()  # ssl forgets to close one that has gone
+            self.sock = context.wrap_socket(
+                self.sock, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:
+            self.close()
+            return
+        self.is_plain = False
+        self.state = HANDSHAKE
+        self.set_deadline(self.options.handshake_timeout)
+
     def on_readable(self) -> None:
         """Go on, as there are bytes, or the client has closed its side."""
         if self.state == HANDSHAKE:
             self._shake_hands()
+        elif self.state == PREFACE:
+            self._read_preface()
         elif self.state == READING:
             self._read()
         elif self.state == LINGERING:
@@ -196,9 +234,10 @@ class Peer:
         """Give up, as the time is over."""
         # What it has sent or taken meanwhile may have been in time, while others were served.
         deadline = self.deadline
-        if self._pending:
+        if self._outbox:
             self.on_writable()
-            if self._pending and self.deadline == deadline:
+            if self._outbox and self.deadline == deadline:
+                self._note_timeout("send")
                 self.log_error("client takes nothing of its response")
                 self.abort()
         elif self.state == READING:
@@ -210,20 +249,56 @@ class Peer:
                 if self.state != READING or self.deadline != deadline:
                     return
             if connection.is_idle:
+                self._note_timeout("idle")
                 self.close()
             else:
                 what = "head" if connection.is_in_head else "body"
+                self._note_timeout(what)
                 self._refuse(BadRequest(408, f"Request {what} not received in time"))
+        elif self.state == PREFACE:
+            self._note_timeout("head")
+            self.log_error("PROXY protocol: header not received in time")
+            self.close()
         elif self.state == HANDSHAKE:
+            self._note_timeout("handshake")
             self.log_error("TLS handshake not finished in time")
             self.close()
         elif self.state == LINGERING:
             self.close()
 
+    def _note_timeout(self, name: str) -> None:
+        self.loop.counts.timeouts[name] += 1
+
     # Reading.
+
+    def _read_preface(self) -> None:
+        from .preface import BadPreface
+
+        preface = self._preface
+        assert preface is not None
+        try:
+            preface.read(self.sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except EOFError:
+            self.close()
+            return
+        except (BadPreface, OSError) as error:
+            self.log_error(f"PROXY protocol: {error}")
+            self.close()
+            return
+        if preface.source is not None:
+            self.host, self.port = preface.source
+        if preface.is_encrypted:
+            self.variables = {"wsgi.url_scheme": "https", "HTTPS": "on"}
+        self._begin_to_read()
+        if self.state != CLOSED:
+            self.on_readable()
 
     def _shake_hands(self) -> None:
         from ssl import SSLError, SSLWantReadError, SSLWantWriteError
+
+        from .._tls import describe_client
 
         sock: Any = self.sock
         try:
@@ -236,6 +311,7 @@ class Peer:
             self.log_error(f"TLS handshake failed: {error}")
             self.close()
         else:
+            self.variables = describe_client(sock)
             self.state = READING
             self.loop.want(self, _WANT_READ)
             self.set_deadline(self.options.header_timeout)
@@ -244,13 +320,15 @@ class Peer:
     def _receive(self) -> bytes | None:
         """Return what has come, empty at its end; `None` where nothing has."""
         try:
-            return self.sock.recv(_RECEIVED_AT_MOST)
+            data = self.sock.recv(_RECEIVED_AT_MOST)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
             if is_wanting(error):
                 return None
             return b""
+        self.loop.counts.received += len(data)
+        return data
 
     def _read(self) -> None:
         if self._has_turn_coming:
@@ -290,6 +368,7 @@ class Peer:
         self.connection.receive(data)
         request = self.connection.next_request()
         assert request is not None
+        self.loop.counts.requests += 1
         self.is_first = self._is_timed = False
         self.state = ANSWERING
         self._is_running = True
@@ -327,8 +406,7 @@ class Peer:
         """Hold what is left of a response, and what has come after its request."""
         self.is_first = self._is_timed = False
         if data:
-            self._held += len(data)
-            self._pending.append(memoryview(data))
+            self._outbox.hold(data)
         if rest:
             self.connection.receive(rest)
 
@@ -363,7 +441,7 @@ class Peer:
     def advance_later(self) -> None:
         """Serve the requests that are here, after others were heard."""
         self._has_turn_coming = False
-        if self.state == READING and not self._pending:
+        if self.state == READING and not self._outbox:
             self.advance()
 
     def _wait_for_more(self) -> None:
@@ -386,7 +464,7 @@ class Peer:
             if connection.wants_continue:
                 connection.wants_continue = False
                 self.send(CONTINUE)
-                if self._pending:
+                if self._outbox:
                     self._want_to_write()
                     return
             self.set_deadline(options.body_timeout)
@@ -412,7 +490,7 @@ class Peer:
             self._want_to_write()
             return False
         self._end_exchange()
-        return self.state == READING and not self._pending
+        return self.state == READING and not self._outbox
 
     def run_in_thread(self) -> None:
         """Run the exchange as far as it goes, in another thread than the loop's."""
@@ -441,6 +519,8 @@ class Peer:
     def _finish_in_thread(self, is_finished: bool) -> None:
         """Go on, in the loop's thread again."""
         self._is_running = self._is_in_thread = False
+        self.loop.counts.sent += self._sent_in_thread
+        self._sent_in_thread = 0
         if self.state == CLOSED:
             self.connection.close()
             self.loop.forget(self)
@@ -452,7 +532,7 @@ class Peer:
             self._want_to_write()
             return
         self._end_exchange()
-        if self.state == READING and not self._pending:
+        if self.state == READING and not self._outbox:
             self.loop.want(self, _WANT_READ)
             self.advance()
 
@@ -462,12 +542,14 @@ class Peer:
         if exchange is None:
             return
         self.loop.log_access(self, exchange)
+        response = exchange.response
+        if response.is_begun:
+            self.loop.counts.note_status(int(response.status[:3]))
         if self.state == CLOSED:
             return
-        response = exchange.response
         if response.is_begun and response.keeps_alive and not exchange.is_cut:
             self.state = READING
-            if self._pending:
+            if self._outbox:
                 self._want_to_write()
         else:
             self._may_hear_more = exchange.request.keeps_alive  # the closing is not its own
@@ -480,6 +562,7 @@ class Peer:
     def _refuse(self, error: BadRequest) -> None:
         """Answer a request that is no good, and close."""
         self._may_hear_more = True
+        self.loop.counts.note_status(error.status)
         self.log_error(f"{error.status} {error}")
         is_for_head = self.connection.is_for_head
         self.send(refuse(error, self.date(), self.options.server_header, is_for_head))
@@ -491,7 +574,7 @@ class Peer:
         """Send bytes, at once where the client takes them."""
         if self.state == CLOSED:
             return
-        if self._pending:
+        if self._outbox:
             self._keep(data)
             return
         sent = self._send_some(data)
@@ -499,70 +582,49 @@ class Peer:
             self._keep(memoryview(data)[sent:])
 
     def _keep(self, data: bytes | memoryview) -> None:
-        """Keep bytes to be sent later: in memory, or behind what is too much for that in a file."""
-        if self._spool is None and self._held <= _HELD_AT_MOST:
-            self._held += len(data)
-            self._pending.append(memoryview(data))
-            return
+        """Keep bytes to be sent later."""
         try:
-            self._keep_in_file(data)
+            self._outbox.add(data)
         except OSError as error:  # whatever the application makes of it, the client has to see it
             self.log_error(f"response cannot be kept: {error}")
             self.abort()
             raise
-
-    def _keep_in_file(self, data: bytes | memoryview) -> None:
-        if self._spool is None:
-            from tempfile import TemporaryFile
-
-            self._spool = TemporaryFile(buffering=0)  # noqa: SIM115 - closed when all is read
-            self._spool_read = 0
-        self._spool.seek(0, os.SEEK_END)
-        view = memoryview(data)
-        while view:
-            view = view[self._spool.write(view) :]
-
-    def _fetch(self) -> bool:
-        """Get more to be sent from the file, if there is one; tell whether there was more."""
-        spool = self._spool
-        if spool is None:
-            return False
-        spool.seek(self._spool_read)
-        data = spool.read(_FETCHED_AT_ONCE)
-        if data and self.state != CLOSED:
-            self._spool_read += len(data)
-            self._held += len(data)
-            self._pending.append(memoryview(data))
-            return True
-        self._spool = None
-        spool.close()
-        return False
 
     def _send_some(self, data: Any) -> int:
         """Send what the client takes now; return how many bytes. All of them, if it has gone."""
         sent = 0
         try:
             if self.is_plain:
-                return self.sock.send(data)
-            view = memoryview(data)
-            while sent < len(view):
-                sent += self.sock.send(view[sent : sent + _SENT_AT_MOST])
-            return sent
+                sent = self.sock.send(data)
+            else:
+                view = memoryview(data)
+                while sent < len(view):
+                    sent += self.sock.send(view[sent : sent + _SENT_AT_MOST])
         except (BlockingIOError, InterruptedError):
-            return sent
+            pass
         except OSError as error:
-            if is_wanting(error):
-                return sent
-            self.close()
-            return len(data)
+            if not is_wanting(error):
+                self._count_sent(sent)
+                self.close()
+                return len(data)
+        self._count_sent(sent)
+        return sent
+
+    def _count_sent(self, size: int) -> None:
+        if self._is_in_thread:
+            self._sent_in_thread += size  # the loop's counts are for its own thread to change
+        else:
+            self.loop.counts.sent += size
 
     def send_file(self, file: int, position: int, count: int) -> int:
         """Send bytes of a file; return how many. None of them: `is_blocked`, or its end."""
         while self.state != CLOSED:
             try:
-                return os.sendfile(self.descriptor, file, position, min(count, _FILE_AT_ONCE))
+                sent = os.sendfile(self.descriptor, file, position, min(count, _FILE_AT_ONCE))
+                self._count_sent(sent)
+                return sent
             except (BlockingIOError, InterruptedError):
-                self._pending.append(memoryview(b""))
+                self._outbox.hold(b"")
                 return 0
             except OSError as error:
                 if error.errno in _NO_SENDFILE:  # the file's system cannot do it
@@ -573,23 +635,19 @@ class Peer:
         return 0
 
     def _flush(self) -> bool:
-        """Send what is pending; tell whether all of it has left."""
-        pending = self._pending
+        """Send what waits; tell whether all of it has left."""
+        outbox = self._outbox
         progress = False
-        while (pending or self._fetch()) and self.state != CLOSED:
-            view = pending[0]
+        while self.state != CLOSED and (view := outbox.first()) is not None:
             sent = self._send_some(view) if view else 0
             if self.state == CLOSED:
                 break
+            outbox.take(sent)
             if sent < len(view):
-                pending[0] = view[sent:]
-                self._held -= sent
                 if (sent or progress) and not self._is_in_thread:
                     self.set_deadline(self.options.send_timeout)
                 return False
             progress = True
-            self._held -= sent
-            pending.popleft()
         return self.state != CLOSED
 
     # The end.
@@ -597,7 +655,7 @@ class Peer:
     def _linger(self) -> None:
         """Close in order: the client is to see all of its response (RFC 9112 section 9.6)."""
         self.state = LINGERING
-        if self._pending:
+        if self._outbox:
             self._want_to_write()
             return
         if not self._has_closed_writing:
@@ -645,11 +703,7 @@ class Peer:
         if self.state == CLOSED:
             return
         self.state = CLOSED
-        self._pending.clear()
-        self._held = 0
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        self._outbox.clear()
         if self._is_in_thread:
             return  # its thread has the socket yet; the loop closes it afterwards
         self.connection.close()

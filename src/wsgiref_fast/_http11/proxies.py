@@ -1,0 +1,225 @@
+"""What trusted proxies say of the clients that they speak for (RFC 7239, ``X-Forwarded-*``)."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..types import WSGIEnvironment
+
+#: The fields that can be heard, and the variables that they are in an environ.
+_VARIABLES = {
+    "forwarded": "HTTP_FORWARDED",
+    "x-forwarded-for": "HTTP_X_FORWARDED_FOR",
+    "x-forwarded-proto": "HTTP_X_FORWARDED_PROTO",
+    "x-forwarded-host": "HTTP_X_FORWARDED_HOST",
+    "x-forwarded-port": "HTTP_X_FORWARDED_PORT",
+    "x-forwarded-prefix": "HTTP_X_FORWARDED_PREFIX",
+}
+FIELDS = tuple(_VARIABLES)
+
+# A parameter of a Forwarded element: a token, and a token or a quoted string.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR = re.compile(rf"[ \t]*({_TOKEN})=({_TOKEN}|\"(?:[^\"\\]|\\.)*\")[ \t]*")
+_PORT = re.compile(r"[0-9]{1,5}")
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
+_PREFIX = re.compile(r"(?:/[!$&'()*+,;=:@A-Za-z0-9._~-]+)*/?")
+
+
+class TrustedProxies:
+    """Tells the clients' addresses from what is forged.
+
+    Args:
+        addresses: addresses, networks (``10.0.0.0/8``), ``unix`` for a Unix socket, ``*``
+            for all.
+        fields: names of the header fields that are heard. Each must be one that the
+            proxies set, or take away, themselves: what they pass on is the client's word.
+
+    Raises:
+        ValueError: one of them is none.
+
+    """
+
+    def __init__(self, addresses: Iterable[str], fields: Iterable[str]) -> None:
+        self._trusts_all = self._trusts_unix = False
+        self._networks = []
+        for text in addresses:
+            if text == "*":
+                self._trusts_all = True
+            elif text == "unix":
+                self._trusts_unix = True
+            else:
+                try:
+                    self._networks.append(ip_network(text))
+                except ValueError as error:
+                    raise ValueError(
+                        f"trusted_proxies are addresses, networks, 'unix' or '*': {error}"
+                    ) from None
+        self._heard = [name.lower() for name in fields]
+        for name in self._heard:
+            if name not in _VARIABLES:
+                raise ValueError(f"proxy_headers are among {', '.join(FIELDS)}, not {name!r}")
+        if "forwarded" in self._heard and len(self._heard) > 1:
+            raise ValueError("proxy_headers are Forwarded or X-Forwarded-*, not both")
+        self._dropped = [
+            variable for name, variable in _VARIABLES.items() if name not in self._heard
+        ]
+        self.trusts = lru_cache(maxsize=1024)(self._trusts)
+
+    def _trusts(self, address: str) -> bool:
+        """Tell whether an address is a proxy's; that of a Unix socket is empty."""
+        if self._trusts_all:
+            return True
+        if not address:
+            return self._trusts_unix
+        found = _parse_address(address)
+        return found is not None and any(found in network for network in self._networks)
+
+    def apply(self, environ: WSGIEnvironment) -> None:
+        """Put into an environ what trusted proxies say of its request, and drop what others do."""
+        if not self.trusts(environ["REMOTE_ADDR"]):
+            for variable in _VARIABLES.values():
+                environ.pop(variable, None)
+            return
+        for variable in self._dropped:
+            environ.pop(variable, None)
+        if "forwarded" in self._heard:
+            self._apply_forwarded(environ)
+        else:
+            self._apply_x_forwarded(environ)
+
+    def _apply_forwarded(self, environ: WSGIEnvironment) -> None:
+        """Heed ``Forwarded`` (RFC 7239): the element of the last proxy that is trusted."""
+        elements = _parse_forwarded(environ.get("HTTP_FORWARDED", ""))
+        chosen = self._choose([element.get("for", "") for element in elements])
+        if chosen is None:
+            return
+        element = elements[chosen]
+        _set_client(environ, element.get("for", ""))
+        _set_scheme(environ, element.get("proto", ""))
+        _set_host(environ, element.get("host", ""))
+
+    def _apply_x_forwarded(self, environ: WSGIEnvironment) -> None:
+        """Heed those of ``X-Forwarded-*`` that are to be heard."""
+        clients = _split(environ.get("HTTP_X_FORWARDED_FOR", ""))
+        chosen = self._choose(clients)
+        if chosen is not None:
+            _set_client(environ, clients[chosen])
+
+        def value_of(variable: str) -> str:
+            values = _split(environ.get(variable, ""))
+            if chosen is not None and len(values) == len(clients):
+                return values[chosen]
+            return values[-1] if values else ""  # of the nearest proxy
+
+        _set_scheme(environ, value_of("HTTP_X_FORWARDED_PROTO"))
+        _set_host(environ, value_of("HTTP_X_FORWARDED_HOST"))
+        port = value_of("HTTP_X_FORWARDED_PORT")
+        if _PORT.fullmatch(port):
+            environ["SERVER_PORT"] = port
+        _set_prefix(environ, value_of("HTTP_X_FORWARDED_PREFIX"))
+
+    def _choose(self, clients: list[str]) -> int | None:
+        """Return which of a chain is the client: the last one that is no trusted proxy.
+
+        What stands before one that is no address, nobody vouches for.
+        """
+        chosen = None
+        for number in range(len(clients) - 1, -1, -1):
+            address = _address_in(clients[number])
+            if address is None:
+                break
+            chosen = number
+            if not self.trusts(address):
+                break
+        return chosen
+
+
+@lru_cache(maxsize=1024)
+def _parse_address(text: str) -> object:
+    """Return an address; one of IPv4 that is mapped into IPv6 as that; `None` where it is none."""
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _address_in(node: str) -> str | None:
+    """Return the address of a node (RFC 7239 section 6), which may have a port."""
+    host, _ = _split_node(node)
+    return host if _parse_address(host) is not None else None
+
+
+def _split_node(node: str) -> tuple[str, str]:
+    """Return address and port, each empty where there is none."""
+    if node.startswith("["):
+        host, _, rest = node[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if node.count(":") == 1:
+        host, _, port = node.partition(":")
+        return host, port
+    return node, ""
+
+
+def _split(value: str) -> list[str]:
+    return [part for part in (part.strip(" \t") for part in value.split(",")) if part]
+
+
+def _parse_forwarded(value: str) -> list[dict[str, str]]:
+    """Return the elements of a ``Forwarded``; none where any of it is malformed."""
+    elements: list[dict[str, str]] = [{}]
+    position = 0
+    while position < len(value):
+        if value[position] in " \t":
+            position += 1
+        elif value[position] == ",":
+            elements.append({})
+            position += 1
+        elif value[position] == ";":
+            position += 1
+        else:
+            found = _PAIR.match(value, position)
+            if found is None or (found.end() < len(value) and value[found.end()] not in ",;"):
+                return []
+            text = found[2]
+            if text.startswith('"'):
+                text = re.sub(r"\\(.)", r"\1", text[1:-1])
+            elements[-1].setdefault(found[1].lower(), text)
+            position = found.end()
+    return [element for element in elements if element]
+
+
+def _set_client(environ: WSGIEnvironment, node: str) -> None:
+    host, port = _split_node(node)
+    environ["REMOTE_ADDR"] = host
+    environ["REMOTE_PORT"] = port if _PORT.fullmatch(port) else ""
+
+
+def _set_scheme(environ: WSGIEnvironment, scheme: str) -> None:
+    scheme = scheme.lower()
+    if scheme == "https":
+        environ["wsgi.url_scheme"] = scheme
+        environ["HTTPS"] = "on"
+    elif scheme == "http":
+        environ["wsgi.url_scheme"] = scheme
+        environ.pop("HTTPS", None)
+
+
+def _set_host(environ: WSGIEnvironment, host: str) -> None:
+    if _HOST.fullmatch(host):
+        environ["HTTP_HOST"] = host
+
+
+def _set_prefix(environ: WSGIEnvironment, prefix: str) -> None:
+    prefix = prefix.rstrip("/")
+    if prefix and _PREFIX.fullmatch(prefix):
+        environ["SCRIPT_NAME"] = prefix
+        path = environ["PATH_INFO"]
+        if path == prefix or path.startswith(prefix + "/"):
+            environ["PATH_INFO"] = path[len(prefix) :]
