@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 from support import PATIENCE, Lines, connected, exchange, running, split_response, wait_until
-from test_dependants_tls import Contexts, contexts  # noqa: F401 - a fixture
 from wsgiref_fast.server import Options, Server
 
 pytestmark = pytest.mark.usefixtures("implementation")
@@ -389,39 +387,9 @@ def test_a_preface_that_does_not_come_is_a_timeout() -> None:
         assert server.stats.timeouts["head"] == 1
 
 
-@pytest.mark.parametrize("preface", [V1, tcp4()], ids=["v1", "v2"])
-def test_tls_follows_the_preface(contexts: Contexts, preface: bytes) -> None:  # noqa: F811
-    options = {
-        "trusted_proxies": "127.0.0.1",
-        "proxy_protocol": True,
-        "ssl_context": contexts.server,
-    }
-    with serving(**options) as server, connected(server) as plain:
-        plain.sendall(preface)
-        with contexts.client.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
-            connection.sendall(f"{GET}\r\n".encode())
-            told = json.loads(split_response(connection.recv(65536))[2])
-    assert told["REMOTE_ADDR"] == "9.9.9.9"
-    assert told["wsgi.url_scheme"] == "https"
-
-
 def test_a_server_ends_while_a_preface_is_awaited() -> None:
     with serving(trusted_proxies="127.0.0.1", proxy_protocol=True) as server:
         connection = socket.create_connection(server.server_address[:2], PATIENCE)
         wait_until(lambda: server.stats.connections["preface"] == 1)
     with connection:
         assert connection.recv(1) == b""
-
-
-def test_a_new_context_is_for_new_connections(contexts: Contexts) -> None:  # noqa: F811
-    useless = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with serving(ssl_context=useless) as server:
-        with connected(server) as plain, pytest.raises((ssl.SSLError, ConnectionError)):
-            contexts.client.wrap_socket(plain, server_hostname="127.0.0.1")
-        server.options.ssl_context = contexts.server
-        with (
-            connected(server) as plain,
-            contexts.client.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
-        ):
-            connection.sendall(f"{GET}\r\n".encode())
-            assert json.loads(split_response(connection.recv(65536))[2])["HTTPS"] == "on"

@@ -1,0 +1,177 @@
+"""HTTPS of the HTTP/1.1 server: clients' certificates, and a new certificate while it runs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certificates import CAN_BE_MADE, Authority, Pair
+from support import PATIENCE, connected, receive_all, running, split_response
+from wsgiref_fast._tls import make_context
+from wsgiref_fast.server import Server
+
+pytestmark = pytest.mark.usefixtures("implementation")
+
+#: Without the command that makes a certificate there is nothing to collect here.
+__test__ = CAN_BE_MADE
+
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def server_pair(authority: Authority) -> Pair:
+    return authority.issue("server", "/CN=127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def client_pair(authority: Authority) -> Pair:
+    return authority.issue("client", "/O=Guests/CN=someone", client=True)
+
+
+def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """Answer with what an environ says of TLS."""
+    start_response("200 OK", [("Content-Type", "application/json")])
+    told = {key: value for key, value in environ.items() if "SSL" in key or key == "HTTPS"}
+    return [json.dumps(told).encode()]
+
+
+def make(context: ssl.SSLContext, **options: Any) -> Any:
+    server = Server(("127.0.0.1", 0), ssl_context=context, **options)
+    server.set_app(tell)
+    return running(server)
+
+
+def ask(server: Server, client: ssl.SSLContext, times: int = 1) -> list[dict[str, str]]:
+    """Send requests over one connection; return what the application was told each time."""
+    told = []
+    with (
+        connected(server) as plain,
+        client.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        for _ in range(times):
+            connection.sendall(GET)
+            told.append(json.loads(split_response(connection.recv(65536))[2]))
+    return told
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_each_request_has_what_a_client_has_shown(
+    authority: Authority, server_pair: Pair, client_pair: Pair, threads: int
+) -> None:
+    root = authority.root.certificate
+    context = make_context(
+        server_pair.certificate, server_pair.key, ca_certs=root, client_certs="required"
+    )
+    with make(context, threads=threads) as server:
+        answers = ask(server, authority.client_context(client_pair), 3)
+    assert len(answers) == 3
+    for told in answers:
+        assert told == answers[0]
+        assert told["SSL_CLIENT_VERIFY"] == "SUCCESS"
+        assert told["SSL_CLIENT_S_DN"] == "CN=someone,O=Guests"
+        assert told["SSL_PROTOCOL"].startswith("TLSv1.")
+        assert told["HTTPS"] == "on"
+
+
+def test_who_has_no_certificate_is_told_of_where_none_is_needed(
+    authority: Authority, server_pair: Pair
+) -> None:
+    root = authority.root.certificate
+    context = make_context(
+        server_pair.certificate, server_pair.key, ca_certs=root, client_certs="optional"
+    )
+    with make(context) as server:
+        (told,) = ask(server, authority.client_context())
+    assert told["SSL_CLIENT_VERIFY"] == "NONE"
+    assert not [name for name in told if name.startswith("SSL_CLIENT_S")]
+
+
+def test_who_has_no_certificate_is_not_served_where_one_is_needed(
+    authority: Authority, server_pair: Pair, client_pair: Pair
+) -> None:
+    root = authority.root.certificate
+    context = make_context(
+        server_pair.certificate, server_pair.key, ca_certs=root, client_certs="required"
+    )
+    with make(context) as server:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            ask(server, authority.client_context())
+        assert server.stats.requests == 0
+        assert ask(server, authority.client_context(client_pair))
+
+
+def test_what_one_client_has_shown_is_not_said_of_another(
+    authority: Authority, server_pair: Pair, client_pair: Pair
+) -> None:
+    root = authority.root.certificate
+    context = make_context(
+        server_pair.certificate, server_pair.key, ca_certs=root, client_certs="optional"
+    )
+    with make(context) as server:
+        for _ in range(3):
+            assert ask(server, authority.client_context(client_pair))[0]["SSL_CLIENT_CERT"]
+            assert "SSL_CLIENT_CERT" not in ask(server, authority.client_context())[0]
+
+
+def test_a_new_certificate_is_for_new_connections(
+    authority: Authority, server_pair: Pair, tmp_path: Path
+) -> None:
+    other = Authority(tmp_path / "other", "Other")
+    other_pair = other.issue("server", "/CN=127.0.0.1")
+    with make(make_context(server_pair.certificate, server_pair.key)) as server:
+        address = server.server_address
+        with (
+            socket.create_connection(address, PATIENCE) as plain,
+            authority.client_context().wrap_socket(plain, server_hostname="127.0.0.1") as old,
+        ):
+            old.sendall(GET)
+            assert old.recv(65536).startswith(b"HTTP/1.1 200 ")
+            server.options.ssl_context = make_context(other_pair.certificate, other_pair.key)
+            assert ask(server, other.client_context())
+            with pytest.raises(ssl.SSLCertVerificationError):
+                ask(server, authority.client_context())
+            old.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert receive_all(old).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "preface",
+    [
+        b"PROXY TCP4 9.9.9.9 8.8.8.8 5555 80\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes([9] * 4 + [8] * 4) + b"\x15\xb3\0P",
+    ],
+    ids=["v1", "v2"],
+)
+def test_tls_follows_what_a_proxy_has_told(
+    authority: Authority, server_pair: Pair, preface: bytes
+) -> None:
+    context = make_context(server_pair.certificate, server_pair.key)
+    seen: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        seen.append(environ["REMOTE_ADDR"])
+        return tell(environ, start_response)
+
+    with (
+        make(context, trusted_proxies="127.0.0.1", proxy_protocol=True) as server,
+        connected(server) as plain,
+    ):
+        server.set_app(app)
+        plain.sendall(preface)
+        client = authority.client_context()
+        with client.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+            connection.sendall(GET)
+            told = json.loads(split_response(connection.recv(65536))[2])
+    assert seen == ["9.9.9.9"]
+    assert told["HTTPS"] == "on"
