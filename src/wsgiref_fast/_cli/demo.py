@@ -1,0 +1,26 @@
+"""``demo``: wsgiref's demo application."""
+
+from __future__ import annotations
+
+from .. import IMPLEMENTATION, __version__
+
+
+def demo(host: str, port: int) -> None:
+    """Serve the demo application until interrupted; exit with 1 where that cannot be."""
+    from ..simple_server import ThreadingWSGIServer, demo_app, make_server
+
+    try:
+        server = make_server(host, port, demo_app, ThreadingWSGIServer)
+    except (OSError, OverflowError) as error:
+        raise SystemExit(f"wsgiref_fast demo: cannot listen on {host}:{port}: {error}") from None
+    with server:
+        address = f"[{host}]" if ":" in host else host
+        try:
+            print(
+                f"Serving the demo application on http://{address}:{server.server_port}/ "
+                f"(wsgiref_fast {__version__}, {IMPLEMENTATION})",
+                flush=True,
+            )
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("Stopped.")

@@ -1,0 +1,75 @@
+"""``run``: start a program on `wsgiref_fast`."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import sys
+from importlib.machinery import SourceFileLoader
+from io import open_code
+from types import ModuleType
+
+from .. import install
+from .messages import USAGE
+
+_PACKAGE = __package__.partition(".")[0]
+
+
+def run(command: list[str]) -> None:
+    """Run a script (``script.py argument ...``) or a module (``-m module argument ...``).
+
+    The program finds ``sys.argv`` and ``sys.path`` as if Python had started it; it, and
+    what it starts anew in order to reload, imports this package as ``wsgiref``.
+    """
+    is_module = command[:1] == ["-m"]
+    if is_module:
+        command = command[1:]
+    if not command or command[0].startswith("-"):
+        print(f"usage: {USAGE}\nrun: a script or -m and a module are needed", file=sys.stderr)
+        raise SystemExit(2)
+    program = command[0]
+    if not is_module and not os.path.exists(program):
+        raise SystemExit(f"wsgiref_fast run: there is no file {program!r}")
+    _pass_on(program)
+    sys.argv = list(command)
+    if not is_module:
+        install()
+        _run_script(program)
+        return
+    if program.partition(".")[0] == "wsgiref":
+        program = _PACKAGE + program.removeprefix("wsgiref")
+    else:
+        install()
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
+
+
+def _run_script(program: str) -> None:
+    """Run a file as the main program."""
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(program))
+    if not os.path.isfile(program) or program.endswith((".zip", ".pyz")):
+        runpy.run_path(program, run_name="__main__")
+        return
+    # Not by run_path(), which knows no package of None and no absolute path, and takes
+    # the module away again while the program's threads may still run.
+    path = os.path.abspath(program)
+    with open_code(path) as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    vars(main).update(
+        __file__=path,
+        __cached__=None,
+        __loader__=SourceFileLoader("__main__", path),
+        __builtins__=builtins,
+    )
+    exec(code, vars(main))
+
+
+def _pass_on(program: str) -> None:
+    """Have a restart of the program install this package too (see ``_startup``)."""
+    startup = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_startup")
+    path = os.environ.get("PYTHONPATH")
+    if startup not in (path or "").split(os.pathsep):
+        os.environ["PYTHONPATH"] = startup + (os.pathsep + path if path else "")
+    os.environ["WSGIREF_FAST_RUN"] = program

@@ -1,0 +1,183 @@
+"""Serve an application until a signal: what the command line does mostly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+
+from .. import IMPLEMENTATION, __version__
+from ..server import Server
+from . import application, certificates
+from .listening import explained, find_sockets
+from .messages import FAILED, FINE, NAME, Stop, paint, say, warn
+from .systemd import Notifier
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    import socket
+    from collections.abc import Iterator
+    from typing import Any
+
+#: Set by the reloader: where to tell that this process serves, and what ends with the parent.
+_READY = "WSGIREF_FAST_READY"
+_PARENT = "WSGIREF_FAST_PARENT"
+
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; return the exit code.
+
+    Raises:
+        Stop: it cannot.
+
+    """
+    if _PARENT in os.environ:
+        from .reload import follow_parent
+
+        follow_parent()
+    context = certificates.load(arguments)
+    application.go_to(arguments.chdir)
+    app = application.load(arguments.app, arguments.factory)
+    with explained(arguments.bind):
+        server = _Service(arguments, ssl_context=context)
+    server.set_app(app)
+    with server, _signals(server):
+        server.begin()
+        try:
+            server.serve_forever(server.notifier.interval or 0.5)
+        except KeyboardInterrupt:
+            server.is_cut = True
+    return FAILED if server.is_cut else FINE
+
+
+class _Service(Server):
+    """A server that heeds signals, and tells people and the service manager what it does."""
+
+    ends_for_good = True
+
+    def __init__(self, arguments: argparse.Namespace, **options: Any) -> None:
+        super().__init__(list(arguments.bind), **{**arguments.options, **options})
+        self.arguments = arguments
+        self.notifier = Notifier()
+        #: Whether something was under way when it ended.
+        self.is_cut = False
+        self._has_terminal = _is_terminal()
+        self._is_hung_up = False
+        self._is_told_to_end = False
+        self._has_said_so = False
+
+    def begin(self) -> None:
+        """Tell that it serves."""
+        is_reloaded = _READY in os.environ
+        text = f"serves {self.arguments.app} at {', '.join(_places(self))}"
+        if is_reloaded:
+            say(f"{NAME} {text}")
+        else:
+            _greet(self, self.arguments.app)
+        self.notifier.send("READY=1", f"STATUS={text}", f"MAINPID={os.getpid()}")
+        _tell_ready()
+
+    def service_actions(self) -> None:
+        """Do what signals have asked for."""
+        if self._is_hung_up:
+            self._is_hung_up = False
+            self._load_anew()
+        if self._is_told_to_end and not self._has_said_so:
+            self._has_said_so = True
+            self.notifier.send("STOPPING=1", "STATUS=finishes what is under way")
+        if self.notifier.interval:
+            self.notifier.send_life()
+
+    # Signal handlers.
+
+    def end(self, _number: int, _frame: object) -> None:
+        """End once all is finished; the second time, at once."""
+        is_second, self._is_told_to_end = self._is_told_to_end, True
+        self.stop(at_once=is_second)
+        if is_second:
+            self.is_cut = True
+            raise KeyboardInterrupt  # it may be an application that has this thread
+
+    def hang_up(self, _number: int, _frame: object) -> None:
+        """Load the certificate anew; end where it was the terminal that has gone."""
+        if self._has_terminal and not _is_terminal():
+            self._is_told_to_end = True
+            self.stop()
+        self._is_hung_up = True
+
+    def _load_anew(self) -> None:
+        """Have new connections use the certificate as it is now."""
+        self.notifier.send_reloading()
+        try:
+            if self.options.ssl_context is None:
+                warn("SIGHUP: there is no certificate to load anew")
+            else:
+                self.options.ssl_context = certificates.load(self.arguments)
+                say(f"{NAME}: the certificate was loaded anew")
+        except Stop as error:
+            warn(f"{error.message}; the old certificate stays")
+        self.notifier.send("READY=1")
+
+
+@contextmanager
+def _signals(server: _Service) -> Iterator[None]:
+    """Have signals heard by a server."""
+    handlers = {signal.SIGINT: server.end, signal.SIGTERM: server.end}
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # as under nohup
+        handlers[hang_up] = server.hang_up
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    except KeyboardInterrupt:  # while it began, or closed
+        server.is_cut = True
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_terminal() -> bool:
+    return any(os.isatty(number) for number in range(3))
+
+
+def _tell_ready() -> None:
+    """Tell the reloader that this process serves, where it is one's child."""
+    number = os.environ.pop(_READY, "")
+    if number.isdigit():
+        try:
+            os.write(int(number), b"\n")
+            os.close(int(number))
+        except OSError:
+            pass  # it has gone
+
+
+# The banner.
+
+
+def _greet(server: _Service, app: str) -> None:
+    name = paint(f"{NAME} {__version__}", "bold", sys.stderr)
+    say(f"{name} ({IMPLEMENTATION}) serves {paint(app, 'bold', sys.stderr)}")
+    for place in _places(server):
+        say(f"  {paint(place, 'cyan', sys.stderr)}")
+    if _is_terminal():
+        say("Ctrl+C ends it.")
+
+
+def _places(server: Server) -> list[str]:
+    """Return where a server can be found: URLs, the paths of Unix sockets."""
+    scheme = "http" if server.options.ssl_context is None else "https"
+    return [_place(scheme, listener) for listener in find_sockets(server)]
+
+
+def _place(scheme: str, listener: socket.socket) -> str:
+    address: Any = listener.getsockname()
+    if not isinstance(address, tuple):
+        return f"unix:{os.fsdecode(address)}"
+    host, port = address[:2]
+    if host in _ALL:
+        return f"{scheme}://{_ALL[host]}:{port}/ (and all other addresses of this machine)"
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
