@@ -77,7 +77,8 @@ def _check_names(target: str, name: str, attribute: str | None) -> None:
     if not _DOTTED.fullmatch(name) or name.endswith(".py"):
         path = _PATH.fullmatch(target)
         if path and ("/" in target or "\\" in target or name.endswith(".py")):
-            folder = f"--chdir {path['folder']} " if path["folder"] else ""
+            folder = os.path.normpath(path["folder"] or ".")
+            folder = "" if folder == "." else f"--chdir {folder} "
             better = f"{folder}{path['name']}{path['rest'] or ''}"
             raise Stop(f"{target!r}: a module is named, not its file: {better}")
         raise Stop(f"{target!r} names no module: an application is given as module:app")

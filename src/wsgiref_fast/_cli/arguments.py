@@ -87,12 +87,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     arguments, others = parser.parse_known_args(argv)
     if others:
         _refuse(others, parser)
-    if arguments.app is None:
+    if not arguments.app:
         raise Stop("an application is needed: module:app", details=f"usage: {USAGE}")
     _check_together(arguments)
     arguments.argv = list(argv)
-    names = [name for name in vars(Options) if hasattr(arguments, name)]
-    given = {name: getattr(arguments, name) for name in names}
+    names = [name for name in vars(Options) if not name.startswith("_")]
+    given = {name: getattr(arguments, name, None) for name in names}
     arguments.options = {name: value for name, value in given.items() if value is not None}
     return arguments
 

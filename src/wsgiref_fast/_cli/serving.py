@@ -163,7 +163,7 @@ def _greet(server: _Service, app: str) -> None:
     say(f"{name} ({IMPLEMENTATION}) serves {paint(app, 'bold', sys.stderr)}")
     for place in _places(server):
         say(f"  {paint(place, 'cyan', sys.stderr)}")
-    if _is_terminal():
+    if os.isatty(2):
         say("Ctrl+C ends it.")
 
 

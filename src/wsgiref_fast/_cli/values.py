@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import socket
 
 from .._http11.options import _RANGES, Options
 
@@ -54,7 +55,7 @@ def _unix(text: str) -> str:
         raise Invalid("'unix:' has no path, as unix:/run/app.sock has")
     if "\0" in path:
         raise Invalid("a path has no null character")
-    if not hasattr(__import__("socket"), "AF_UNIX"):
+    if not hasattr(socket, "AF_UNIX"):
         raise Invalid("this system has no Unix sockets")
     return "unix:" + os.path.abspath(path)
 
@@ -165,7 +166,7 @@ def _checked(name: str, value: Any) -> Any:
     try:
         return getattr(Options(**{name: value}), name)
     except (TypeError, ValueError) as error:
-        raise Invalid(str(error)) from None
+        raise Invalid(str(error).removeprefix(f"{name} ")) from None
 
 
 def write_size(size: int) -> str:
