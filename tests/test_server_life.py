@@ -523,6 +523,27 @@ def test_shutdown_finishes_what_is_under_way_and_closes_idle_ones_at_once() -> N
 
 
 @pytest.mark.parametrize("threads", [0, 2])
+def test_the_first_request_of_a_new_connection_may_be_on_the_way(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgiref_fast._http11.loop._GRACE", LATER)
+    with (
+        serving(echo_app, threads=threads) as server,
+        client_of(server) as new,
+        client_of(server) as idle,
+    ):
+        assert idle.ask().status == 200  # the other one was accepted before
+        ending = threading.Thread(target=server.shutdown)
+        ending.start()
+        assert idle.is_closed()
+        new.send()
+        answer = new.receive()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
+
+
+@pytest.mark.parametrize("threads", [0, 2])
 def test_a_request_that_has_come_in_part_is_finished(threads: int) -> None:
     with (
         serving(echo_app, threads=threads) as server,

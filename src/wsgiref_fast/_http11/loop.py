@@ -46,6 +46,10 @@ _DEAD_AT_LEAST = 1000
 
 _NEVER = float("inf")
 
+#: Seconds since it was accepted in which a connection's first request may come though the
+#: server ends: its client has met nobody else, and would take a close for a failure.
+_GRACE = 1.0
+
 #: Seconds until accepting is tried again where the system had no descriptor left.
 _PAUSE = 0.5
 
@@ -212,7 +216,18 @@ class Loop:
             if peer.is_waiting:
                 self._guard(peer, peer.on_readable)  # what it has sent is under way
                 if peer.is_waiting:
-                    peer.close()
+                    self._wait_for_first_request(peer)
+
+    def _wait_for_first_request(self, peer: Peer) -> None:
+        """Close a connection that waits, unless it is so new that its request may be on the way."""
+        is_shaking = peer.state == HANDSHAKE
+        options = self.options
+        given = options.handshake_timeout if is_shaking else options.header_timeout
+        left = peer.deadline - given + _GRACE - time.monotonic()
+        if (peer.is_first or is_shaking) and left > 0:
+            peer.set_deadline(min(left, given))
+        else:
+            peer.close()
 
     def close(self) -> None:
         """Close all connections, and what the loop itself has."""
