@@ -88,22 +88,12 @@ def _drop_own_options(words: Sequence[str]) -> list[str]:
     left = iter(words)
     for word in left:
         name, equals, _ = word.partition("=")
-        option = _find_option(name)
-        if option is None:
+        has_value = _OF_THE_PARENT.get(name)
+        if has_value is None:
             kept.append(word)
-        elif _OF_THE_PARENT[option] and not equals:
+        elif has_value and not equals:
             next(left, None)
     return kept
-
-
-def _find_option(name: str) -> str | None:
-    """Return which of the parent's options is meant, also by its beginning.
-
-    `argparse` has refused before what could be the beginning of another one too.
-    """
-    if name in _OF_THE_PARENT or not name[2:]:
-        return name if name in _OF_THE_PARENT else None
-    return next((option for option in _OF_THE_PARENT if option.startswith(name)), None)
 
 
 # A child.

@@ -39,8 +39,8 @@ def supervise(
 ) -> int:
     """Run a command, and a new one beside it when a file changes; return the exit code.
 
-    SIGINT and SIGTERM end it, once what is under way is finished; the second one at once.
-    SIGHUP is handed on. It has to be called in the main thread.
+    SIGINT and SIGTERM end it, once what is under way is finished; the second one at once,
+    and the exit code is 1. SIGHUP is handed on. It has to be called in the main thread.
 
     Args:
         listeners: sockets that the command inherits, under their numbers.
@@ -62,12 +62,11 @@ def supervise(
         supervisor = _Supervisor(listeners, command, patience)
         watch.start()
         try:
-            say(f"watching {len(tree)} files by {watch.means}")
-            supervisor.run(bell, changes)
+            say(f"watching {tree}, by {watch.means}")
+            return supervisor.run(bell, changes)
         finally:
             supervisor.close()
             watch.stop()
-    return 0
 
 
 @contextmanager
@@ -116,11 +115,10 @@ class _Child:
     """
 
     def __init__(self, command: list[str], inherited: list[int], life: int) -> None:
-        self._ready, told = os.pipe()
-        os.set_blocking(self._ready, False)
-        #: Whether it serves; and what tells, as long as that is of interest.
-        self.is_ready = False
-        self.descriptor: int | None = self._ready
+        ready, told = os.pipe()
+        os.set_blocking(ready, False)
+        #: What says whether it is ready, as long as that is of interest.
+        self.descriptor: int | None = ready
         #: When it is killed.
         self.deadline = float("inf")
         # Ctrl-C reaches it too, but is the parent's matter: it would be the child's first
@@ -133,7 +131,7 @@ class _Child:
                 pass_fds=(*inherited, told, life),
             )
         except BaseException:
-            os.close(self._ready)
+            os.close(ready)
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -148,8 +146,7 @@ class _Child:
         except BlockingIOError:
             return False
         self.forget()
-        self.is_ready = bool(said)
-        return self.is_ready
+        return bool(said)
 
     def forget(self) -> None:
         """Hear no more."""
@@ -184,11 +181,12 @@ class _Supervisor:
         self._starting: _Child | None = None
         self._leaving: list[_Child] = []
         self._is_ending = False
+        self._is_cut_short = False
         # Whether it was we who sent a signal that ends what does not know it.
         self._has_hung_up = False
 
-    def run(self, bell: int, changes: deque[list[str]]) -> None:
-        """Serve until a signal ends it.
+    def run(self, bell: int, changes: deque[list[str]]) -> int:
+        """Serve until a signal ends it; return the exit code.
 
         Args:
             bell: a pipe's end that gives bytes, see `_signals`.
@@ -206,6 +204,7 @@ class _Supervisor:
             if paths and not self._is_ending:
                 say(f"{describe(list(dict.fromkeys(paths)))} changed")
                 self._start()
+        return int(self._is_cut_short)
 
     def close(self) -> None:
         """Let no process stay behind, whatever has gone wrong."""
@@ -304,6 +303,7 @@ class _Supervisor:
     def _end(self) -> None:
         """Have all finish; where that has been asked for before, at once."""
         if self._is_ending:
+            self._is_cut_short = True
             for child in self._children():
                 child.kill()
             return

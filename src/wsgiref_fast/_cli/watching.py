@@ -65,6 +65,10 @@ class Tree:
     def __len__(self) -> int:
         return len(self._versions)
 
+    def __str__(self) -> str:
+        count = len(self._versions)
+        return f"{count} file{'s' * (count != 1)} in {', '.join(self.folders)}"
+
     def _scan(self) -> dict[str, _Version]:
         begin = time.perf_counter()
         found: dict[str, _Version] = {}
