@@ -190,13 +190,14 @@ class Watch:
             self.means = f"polling, as watchfiles cannot be loaded: {error}"
             return None
         self.means = "watchfiles"
-        return watch(
+        notices: Iterator[object] = watch(
             *self._tree.folders,
             watch_filter=lambda _, path: self._tree.is_of_interest(path),
             stop_event=self,
             raise_interrupt=False,
             ignore_permission_denied=True,
         )
+        return notices
 
     def _run(self) -> None:
         if self._notices is not None:
