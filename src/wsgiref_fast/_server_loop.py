@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._handshakes import Handshake
     from ._streams import Farewell
     from ._waiting import Action, Ready, Waiting
 
@@ -47,6 +48,8 @@ class WaitingServer(HTTPServer):
     request_queue_size = socket.SOMAXCONN
     #: How many connections may wait; one more, and the oldest is closed.
     waiting_limit = 500
+    #: Seconds for a TLS handshake, which holds nobody up; `None`: any time.
+    handshake_timeout: float | None = 10.0
 
     _waiting: Waiting | None = None
     # While serve_forever() runs: the connections that are being served in its own thread,
@@ -55,6 +58,8 @@ class WaitingServer(HTTPServer):
     _served: dict[int, tuple[Callable[[Any, Any], object], float | None] | None] | None = None
     # The kept connections that wait in a thread of their own.
     _resting: set[Any]
+    # Those whose handshake is under way.
+    _handshakes: dict[Any, Handshake]
     _is_closed = False
     # The thread of serve_forever() or handle_request().
     _loop_thread: int | None = None
@@ -153,15 +158,65 @@ class WaitingServer(HTTPServer):
     def _handle_request_noblock(self) -> Any:
         """Accept a connection; serve it, or let it wait until it has bytes."""
         try:
+            if self._defers_handshakes():
+                return self._accept_tls()
             request, client_address = self.get_request()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting is not None:
                 self._waiting.drop_oldest()
             return None
+        return self._welcome(request, client_address)
+
+    def _welcome(self, request: Any, client_address: Any) -> Any:
+        """Serve a new connection if it is to be served."""
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
             return None
         return self._begin(request, client_address)
+
+    def _defers_handshakes(self) -> bool:
+        """Tell whether connections are of TLS, and nobody else sees them before `_welcome`."""
+        if not hasattr(self.socket, "do_handshake_on_connect") or self._waiting is None:
+            return False
+        if "get_request" in vars(self) or not _hooks.is_own(type(self), ("get_request",)):
+            return False
+        from . import _handshakes
+
+        return _handshakes.can_be_deferred(self.socket)
+
+    def _accept_tls(self) -> Any:
+        """Accept a connection as `get_request` does, but for its handshake."""
+        from . import _handshakes
+
+        accepted = _handshakes.accept(self.socket)
+        handshake = _handshakes.Handshake(*accepted, self.handshake_timeout, self._shake_hands)
+        return self._shake_hands(handshake)
+
+    def _shake_hands(self, handshake: Handshake) -> Any:
+        """Go on with a handshake; serve the connection at its end."""
+        request, client_address = handshake.request, handshake.client_address
+        self._handshakes[request] = handshake
+        try:
+            is_done = handshake.go_on()
+        except ConnectionError as error:
+            self._tell_lost(handshake, error)
+            self._shut([request])
+            return None
+        if not is_done:
+            self._put_back([(request, handshake, handshake.deadline)])
+            return _SILENT
+        del self._handshakes[request]
+        return self._welcome(request, client_address)
+
+    def _tell_lost(self, handshake: Handshake, error: OSError) -> None:
+        """Have it told that a handshake was not done."""
+        try:
+            raise error
+        except OSError:
+            try:
+                self.handle_error(handshake.request, handshake.client_address)
+            except Exception:
+                pass  # the original does not ask, so that none of these ends its loop
 
     def _begin(self, request: Any, client_address: Any) -> Any:
         """Serve a new connection, or let it wait until it has bytes."""
@@ -248,7 +303,7 @@ class WaitingServer(HTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print the current exception; a client that went away is one line of log."""
         error = sys.exc_info()[1]
-        if isinstance(error, (ConnectionError, TimeoutError)):
+        if isinstance(error, (ConnectionError, TimeoutError)) or _is_of_tls(error):
             print(f"{_host_of(client_address)} - - connection lost: {error}", file=sys.stderr)
         else:
             super().handle_error(request, client_address)
@@ -281,6 +336,7 @@ class WaitingServer(HTTPServer):
 
             self._waiting = Waiting(self.waiting_limit)
             self._resting = set()
+            self._handshakes = {}
         # fileno() may be a subclass's own; ours stands for more while connections wait.
         self._waiting.listen(self.socket.fileno() if len(self._waiting) else self.fileno())
         return self._waiting
@@ -298,20 +354,32 @@ class WaitingServer(HTTPServer):
     def _put_back(self, connections: list[Ready]) -> None:
         for ready in connections:
             if self._waiting is None:
-                self.shutdown_request(ready[0])
+                self._shut([ready[0]])
             else:
                 self._waiting.put_back(ready)
 
     def _close_late(self) -> None:
-        if self._waiting is not None:
-            self._shut(self._waiting.take_late())
+        if self._waiting is None:
+            return
+        late = self._waiting.take_late()
+        for handshake in [self._handshakes[r] for r in late if r in self._handshakes]:
+            self._tell_lost(handshake, handshake.give_up())
+        self._shut(late)
 
     def _shut(self, requests: list[Any]) -> None:
         for request in requests:
-            self.shutdown_request(request)
+            if self._handshakes.pop(request, None) is None:
+                self.shutdown_request(request)
+            else:
+                request.close()  # it was no connection yet: no hook has heard of it
 
 
 _hooks.note(HTTPServer, socketserver.TCPServer, socketserver.BaseServer)
+
+
+def _is_of_tls(error: Any) -> bool:
+    ssl = sys.modules.get("ssl")  # without it there is no such error
+    return ssl is not None and isinstance(error, ssl.SSLError)
 
 
 def _host_of(client_address: Any) -> str:

@@ -78,7 +78,7 @@ _ACCEPT_STATE = ("socket", "_served", "RequestHandlerClass")
 SERVER_STATE = (
     *("server_address", "RequestHandlerClass", "_BaseServer__is_shut_down", "socket", "_host"),
     *("_BaseServer__shutdown_request", "server_port", "base_environ", "application"),
-    *("_loop_thread", "_resting", "_waiting", "_served", "timeout"),
+    *("_loop_thread", "_resting", "_waiting", "_served", "timeout", "_handshakes"),
 )
 ACCEPTING_HOOKS = frozenset(_ACCEPT)
 

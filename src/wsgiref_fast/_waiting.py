@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Action = Callable[[], object]
-    #: A connection, what to do when it has bytes, and until when to wait for them.
+    #: A connection, what to do when it has bytes, and until when to wait for them. Where an
+    #: action has `events`, that is what it waits for instead, as `selectors` has it.
     Ready = tuple[Any, Action, float]
 
 
@@ -55,17 +56,18 @@ class Waiting:
 
     def put_back(self, ready: Ready) -> None:
         """Let a connection wait that `wait` has returned, no longer than it was to."""
-        request = ready[0]
+        request, action, end = ready
+        events = getattr(action, "events", selectors.EVENT_READ)
         with self._lock:
             if len(self._connections) >= self._limit:
                 self._drop_oldest()
             try:
-                self._selector.register(request, selectors.EVENT_READ, request)
+                self._selector.register(request, events, request)
             except KeyError:  # the number of one that somebody else has closed
                 self._drop_closed()
-                self._selector.register(request, selectors.EVENT_READ, request)
+                self._selector.register(request, events, request)
             self._connections[request] = ready
-            self._next_end = min(self._next_end, ready[2])
+            self._next_end = min(self._next_end, end)
         if threading.get_ident() != self._waiter:
             self.wake()
 
