@@ -97,8 +97,14 @@ class Handshake:
         self.request.settimeout(self._timeout)
         return True
 
-    def give_up(self) -> OSError:
-        """Return the error that the handshake's end is, when nobody waits for it any more."""
+    def give_up(self) -> None:
+        """Raise the error that it is when nobody waits for the handshake any more.
+
+        Raises:
+            TimeoutError: it took too long.
+            ConnectionAbortedError: there are too many others.
+
+        """
         if self.deadline <= time.monotonic():
-            return TimeoutError("TLS handshake not finished in time")
-        return ConnectionAbortedError("TLS handshake given up, since others wait for theirs")
+            raise TimeoutError("TLS handshake not finished in time")
+        raise ConnectionAbortedError("TLS handshake given up, as too many connections wait")

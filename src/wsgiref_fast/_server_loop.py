@@ -157,14 +157,18 @@ class WaitingServer(HTTPServer):
 
     def _handle_request_noblock(self) -> Any:
         """Accept a connection; serve it, or let it wait until it has bytes."""
+        handshake = None
         try:
             if self._defers_handshakes():
-                return self._accept_tls()
-            request, client_address = self.get_request()
+                handshake = self._accept_tls()
+            else:
+                request, client_address = self.get_request()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting is not None:
                 self._waiting.drop_oldest()
             return None
+        if handshake is not None:
+            return self._shake_hands(handshake)
         return self._welcome(request, client_address)
 
     def _welcome(self, request: Any, client_address: Any) -> Any:
@@ -184,13 +188,12 @@ class WaitingServer(HTTPServer):
 
         return _handshakes.can_be_deferred(self.socket)
 
-    def _accept_tls(self) -> Any:
+    def _accept_tls(self) -> Handshake:
         """Accept a connection as `get_request` does, but for its handshake."""
         from . import _handshakes
 
         accepted = _handshakes.accept(self.socket)
-        handshake = _handshakes.Handshake(*accepted, self.handshake_timeout, self._shake_hands)
-        return self._shake_hands(handshake)
+        return _handshakes.Handshake(*accepted, self.handshake_timeout, self._shake_hands)
 
     def _shake_hands(self, handshake: Handshake) -> Any:
         """Go on with a handshake; serve the connection at its end."""
@@ -198,25 +201,25 @@ class WaitingServer(HTTPServer):
         self._handshakes[request] = handshake
         try:
             is_done = handshake.go_on()
-        except ConnectionError as error:
-            self._tell_lost(handshake, error)
+        except ConnectionError:
+            self._tell_lost(handshake)
             self._shut([request])
             return None
+        except:
+            self._shut([request])
+            raise
         if not is_done:
             self._put_back([(request, handshake, handshake.deadline)])
             return _SILENT
         del self._handshakes[request]
         return self._welcome(request, client_address)
 
-    def _tell_lost(self, handshake: Handshake, error: OSError) -> None:
-        """Have it told that a handshake was not done."""
+    def _tell_lost(self, handshake: Handshake) -> None:
+        """Have the current exception told: why a handshake was not done."""
         try:
-            raise error
-        except OSError:
-            try:
-                self.handle_error(handshake.request, handshake.client_address)
-            except Exception:
-                pass  # the original does not ask, so that none of these ends its loop
+            self.handle_error(handshake.request, handshake.client_address)
+        except Exception:
+            pass  # the original does not ask, so that none of these ends its loop
 
     def _begin(self, request: Any, client_address: Any) -> Any:
         """Serve a new connection, or let it wait until it has bytes."""
@@ -363,7 +366,10 @@ class WaitingServer(HTTPServer):
             return
         late = self._waiting.take_late()
         for handshake in [self._handshakes[r] for r in late if r in self._handshakes]:
-            self._tell_lost(handshake, handshake.give_up())
+            try:
+                handshake.give_up()
+            except OSError:
+                self._tell_lost(handshake)
         self._shut(late)
 
     def _shut(self, requests: list[Any]) -> None:

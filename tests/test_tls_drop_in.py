@@ -1,0 +1,712 @@
+"""TLS in the drop-in by a wrapped listening socket: no handshake is in anybody's way."""
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import selectors
+import socket
+import socketserver
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from certificates import CAN_BE_MADE, Authority
+from libraries import LIBRARIES, Keeper, load, quiet, running
+from support import (
+    PATIENCE,
+    QuietHandler,
+    connected,
+    hello_app,
+    open_descriptors,
+    receive_all,
+    wait_until,
+)
+from wsgiref_fast._tls import make_context
+from wsgiref_fast.simple_server import ThreadingWSGIServer, WSGIServer, make_server
+
+pytestmark = pytest.mark.usefixtures("implementation")
+
+#: Without the command that makes a certificate there is nothing to collect here.
+__test__ = CAN_BE_MADE
+
+REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+
+#: How long a handshake takes at most, for tests that wait for its end.
+SOON = 0.05
+
+
+class Contexts:
+    """How the two sides of a connection do TLS, and who signs."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        pair = authority.issue("server", "/CN=127.0.0.1")
+        self.server = make_context(pair.certificate, pair.key)
+        self.client = authority.client_context()
+        self.files = str(pair.certificate), str(pair.key)
+
+
+@pytest.fixture(scope="session")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
+    return Contexts(Authority(tmp_path_factory.mktemp("authority")))
+
+
+class Threaded(socketserver.ThreadingMixIn, WSGIServer):
+    """A server as people make it, whose threads end before it does."""
+
+
+@pytest.fixture(params=[WSGIServer, Threaded], ids=["one thread", "threads"])
+def server_class(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def wrapped(
+    contexts: Contexts,
+    server_class: Any = WSGIServer,
+    app: Any = hello_app,
+    handler_class: Any = QuietHandler,
+) -> Any:
+    """Make a server, and have it do TLS by the usual idiom."""
+    server: Any = make_server("127.0.0.1", 0, app, server_class, handler_class)
+    server.__dict__.setdefault("log", [])
+    server.socket = contexts.server.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+@contextmanager
+def encrypted(server: Any, contexts: Contexts) -> Iterator[ssl.SSLSocket]:
+    """Open a connection, and do the handshake."""
+    with (
+        connected(server) as connection,
+        contexts.client.wrap_socket(connection, server_hostname="127.0.0.1") as both,
+    ):
+        yield both
+
+
+def ask(server: Any, contexts: Contexts, request: bytes = REQUEST) -> bytes:
+    with encrypted(server, contexts) as connection:
+        connection.sendall(request)
+        return receive_all(connection)
+
+
+def greets(server: Any, contexts: Contexts) -> bool:
+    return ask(server, contexts).endswith(b"Hello, world!")
+
+
+def receive_to_the_end(connection: socket.socket) -> None:
+    try:
+        receive_all(connection)
+    except ConnectionError:
+        pass  # closed with bytes unread
+
+
+def first_flight(contexts: Contexts) -> bytes:
+    """Return what a client sends to begin a handshake."""
+    outgoing = ssl.MemoryBIO()
+    client = contexts.client.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="127.0.0.1")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+# What clients do that never finish a handshake. Those of which the connection is still open
+# are silent from then on.
+
+
+def say_nothing(connection: socket.socket, hello: bytes) -> None:
+    pass
+
+
+def say_half(connection: socket.socket, hello: bytes) -> None:
+    connection.sendall(hello[: len(hello) // 2])
+
+
+def go_half_way(connection: socket.socket, hello: bytes) -> None:
+    connection.sendall(hello)
+    assert connection.recv(1)  # the server's turn has begun
+
+
+def close_half_way(connection: socket.socket, hello: bytes) -> None:
+    go_half_way(connection, hello)
+    connection.close()
+
+
+def speak_plainly(connection: socket.socket, hello: bytes) -> None:
+    connection.sendall(REQUEST)
+
+
+def leave(connection: socket.socket, hello: bytes) -> None:
+    connection.close()
+
+
+def abort(connection: socket.socket, hello: bytes) -> None:
+    connection.sendall(hello[:7])
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+LINGERING = [say_nothing, say_half, go_half_way]
+FAILING = [speak_plainly, leave, abort, close_half_way]
+
+
+@pytest.mark.parametrize("behave", LINGERING + FAILING)
+def test_others_are_served_beside_clients_that_do_not_finish_a_handshake(
+    behave: Callable[[socket.socket, bytes], None],
+    server_class: Any,
+    contexts: Contexts,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hello = first_flight(contexts)
+    with running(wrapped(contexts, server_class)) as server, ExitStack() as stack:
+        for number in range(50):
+            behave(stack.enter_context(connected(server)), hello)
+            if number % 10 == 9:
+                assert greets(server, contexts)
+        with encrypted(server, contexts) as connection:
+            connection.sendall(REQUEST)
+            assert receive_all(connection).endswith(b"Hello, world!")
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    line = r"127\.0\.0\.1 - - connection lost: TLS handshake failed: .+"
+    assert all(re.fullmatch(line, text) for text in printed.splitlines())
+    assert len(server.log) == 6
+
+
+def test_all_kinds_of_clients_at_once_keep_nobody_waiting(
+    server_class: Any, contexts: Contexts
+) -> None:
+    hello = first_flight(contexts)
+    with running(wrapped(contexts, server_class)) as server, ExitStack() as stack:
+        for behave in (LINGERING + FAILING) * 8:
+            behave(stack.enter_context(connected(server)), hello)
+        clients = [stack.enter_context(encrypted(server, contexts)) for _ in range(10)]
+        for client in reversed(clients):
+            client.sendall(REQUEST)
+            assert receive_all(client).endswith(b"Hello, world!")
+
+
+def test_a_handshake_that_comes_by_the_byte_is_finished(
+    server_class: Any, contexts: Contexts
+) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = contexts.client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with running(wrapped(contexts, server_class)) as server, connected(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        is_done = False
+        while not is_done:
+            try:
+                client.do_handshake()
+                is_done = True
+            except ssl.SSLWantReadError:
+                pass
+            for byte in outgoing.read():
+                connection.sendall(bytes([byte]))
+            if not is_done:
+                incoming.write(connection.recv(65536))
+        client.write(REQUEST)
+        connection.sendall(outgoing.read())
+        while block := connection.recv(65536):
+            incoming.write(block)
+        assert client.read(65536).endswith(b"Hello, world!")
+
+
+def test_a_client_that_was_silent_is_served_when_it_speaks(
+    server_class: Any, contexts: Contexts
+) -> None:
+    with running(wrapped(contexts, server_class)) as server, connected(server) as silent:
+        assert greets(server, contexts)
+        with contexts.client.wrap_socket(silent, server_hostname="127.0.0.1") as late:
+            if server_class is WSGIServer:
+                assert greets(server, contexts)  # it waits for its request, too
+            late.sendall(REQUEST)
+            assert receive_all(late).endswith(b"Hello, world!")
+
+
+def test_the_original_turns_to_a_silent_client_first(contexts: Contexts) -> None:
+    original = load("wsgiref").simple_server
+    handler_class = quiet(original.WSGIRequestHandler)
+    server = original.make_server("127.0.0.1", 0, hello_app, handler_class=handler_class)
+    server.socket = contexts.server.wrap_socket(server.socket, server_side=True)
+    with server, connected(server) as silent, connected(server) as talking:
+        talking.sendall(first_flight(contexts))
+        silent.shutdown(socket.SHUT_WR)  # or it would wait for ever
+        server.handle_request()
+        assert select.select([silent, talking], [], [], PATIENCE)[0] == [silent]
+
+
+@pytest.mark.parametrize("behave", LINGERING)
+def test_a_handshake_has_its_time(
+    behave: Callable[[socket.socket, bytes], None],
+    server_class: Any,
+    contexts: Contexts,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Impatient(server_class):
+        handshake_timeout = SOON
+
+    hello = first_flight(contexts)
+    with running(wrapped(contexts, Impatient)) as server, connected(server) as connection:
+        behave(connection, hello)
+        receive_to_the_end(connection)
+        wait_until(lambda: not server._handshakes)
+        server.handshake_timeout = PATIENCE
+        assert greets(server, contexts)
+    line = "127.0.0.1 - - connection lost: TLS handshake not finished in time\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_handshake_may_have_any_time(contexts: Contexts) -> None:
+    class Patient(WSGIServer):
+        handshake_timeout = None
+
+    with running(wrapped(contexts, Patient)) as server, connected(server) as silent:
+        assert greets(server, contexts)
+        assert len(server._handshakes) == 1
+        with contexts.client.wrap_socket(silent, server_hostname="127.0.0.1") as late:
+            late.sendall(REQUEST)
+            assert receive_all(late).endswith(b"Hello, world!")
+
+
+def test_the_oldest_handshakes_make_room(
+    contexts: Contexts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Small(WSGIServer):
+        waiting_limit = 2
+
+    with wrapped(contexts, Small) as server, ExitStack() as stack:
+        oldest, *_ = [stack.enter_context(connected(server)) for _ in range(3)]
+        with running(server):
+            assert receive_all(oldest) == b""
+            assert greets(server, contexts)
+    line = "connection lost: TLS handshake given up, as too many connections wait"
+    assert line in capsys.readouterr().err
+
+
+# What others have of it
+
+
+class Telling(WSGIServer):
+    """A server that keeps what its hooks are called with."""
+
+    def __init__(self, *args: Any) -> None:
+        self.calls: list[str] = []
+        super().__init__(*args)
+
+    def note(self, name: str, request: Any) -> None:
+        assert isinstance(request, ssl.SSLSocket)
+        assert request.cipher()
+        assert request.gettimeout() is None
+        assert request.do_handshake_on_connect  # type: ignore[attr-defined]
+        assert not request.getpeercert()
+        self.calls.append(name)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        self.note("verify", request)
+        return super().verify_request(request, client_address)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.note("process", request)
+        super().process_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        self.note("finish", request)
+        super().finish_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.calls.append("shutdown")
+        super().shutdown_request(request)
+
+
+class TellingThreads(socketserver.ThreadingMixIn, Telling):
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.note("process", request)
+        super().process_request(request, client_address)
+
+
+@pytest.mark.parametrize("telling", [Telling, TellingThreads])
+def test_hooks_are_called_with_what_has_shaken_hands_and_with_nothing_else(
+    telling: Any, contexts: Contexts
+) -> None:
+    hello = first_flight(contexts)
+    with running(wrapped(contexts, telling)) as server, ExitStack() as stack:
+        for behave in LINGERING + FAILING:
+            behave(stack.enter_context(connected(server)), hello)
+        assert greets(server, contexts)
+        assert greets(server, contexts)
+    assert sorted(server.calls) == sorted(["verify", "process", "finish", "shutdown"] * 2)
+
+
+def test_the_applications_input_leads_to_the_tls_socket(
+    server_class: Any, contexts: Contexts
+) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        connection = environ["wsgi.input"].raw._sock
+        start_response("200 OK", [])
+        return [connection.version().encode()]
+
+    with running(wrapped(contexts, server_class, app)) as server:
+        assert ask(server, contexts).endswith(b"TLSv1.3")
+
+
+def test_a_connection_that_is_not_verified_is_closed(server_class: Any, contexts: Contexts) -> None:
+    class Unfriendly(server_class):
+        def verify_request(self, request: Any, client_address: Any) -> bool:
+            return False
+
+    with running(wrapped(contexts, Unfriendly)) as server:
+        for _ in range(2):
+            with encrypted(server, contexts) as connection:
+                assert receive_all(connection) == b""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("raises", [False, True])
+def test_handle_error_of_a_program_ends_nothing(
+    raises: bool, library: str, contexts: Contexts
+) -> None:
+    lib: Any = load(library)
+    errors: list[BaseException | None] = []
+
+    class Server(lib.simple_server.WSGIServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            errors.append(sys.exc_info()[1])
+            if raises:
+                raise
+
+    server = lib.simple_server.make_server(
+        "127.0.0.1", 0, hello_app, Server, quiet(lib.simple_server.WSGIRequestHandler)
+    )
+    server.socket = contexts.server.wrap_socket(server.socket, server_side=True)
+    with running(server):
+        with connected(server) as connection:
+            connection.sendall(REQUEST)
+            receive_to_the_end(connection)
+        assert greets(server, contexts)
+    if library == "wsgiref_fast":  # the original asks nobody
+        (error,) = errors
+        assert isinstance(error, ConnectionAbortedError)
+        assert isinstance(error.__cause__, ssl.SSLError)
+
+
+def test_get_request_of_a_program_has_its_handshake_done(contexts: Contexts) -> None:
+    seen = []
+
+    class Server(WSGIServer):
+        def get_request(self) -> Any:
+            accepted: Any = super().get_request()
+            seen.append(accepted[0].cipher())
+            return accepted
+
+    with running(wrapped(contexts, Server)) as server:
+        assert greets(server, contexts)
+    assert len(seen) == 1
+    assert seen[0]
+
+
+def test_accept_of_a_program_is_called(contexts: Contexts) -> None:
+    seen = []
+    server = wrapped(contexts)
+    accept = server.socket.accept
+
+    def noting() -> Any:
+        seen.append(accept())
+        return seen[-1]
+
+    server.socket.accept = noting
+    with running(server):
+        assert greets(server, contexts)
+    assert len(seen) == 1
+
+
+def test_a_context_of_a_program_wraps(contexts: Contexts) -> None:
+    class Context(ssl.SSLContext):
+        calls: list[dict[str, Any]]
+
+        def wrap_socket(self, *args: Any, **options: Any) -> Any:
+            self.calls.append(options)
+            return super().wrap_socket(*args, **options)
+
+    context = Context(ssl.PROTOCOL_TLS_SERVER)
+    context.calls = []
+    context.load_cert_chain(*contexts.files)
+    server: Any = make_server("127.0.0.1", 0, hello_app, handler_class=QuietHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, suppress_ragged_eofs=False)
+    with running(server):
+        assert greets(server, contexts)
+    _, options = context.calls
+    assert options["server_side"]
+    assert options["suppress_ragged_eofs"] is False
+
+
+def test_kept_connections_wait_for_their_next_request(contexts: Contexts) -> None:
+    class Keeping(QuietHandler):
+        protocol_version = "HTTP/1.1"
+
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(wrapped(contexts, handler_class=Keeping)) as server, ExitStack() as stack:
+        clients = [stack.enter_context(encrypted(server, contexts)) for _ in range(3)]
+        for _ in range(3):
+            for client in clients:
+                client.sendall(request)
+                assert receive_response(client).endswith(b"Hello, world!")
+        clients[0].sendall(request + request)  # in one record
+        assert receive_response(clients[0], 2).endswith(b"Hello, world!")
+
+
+def receive_response(connection: Any, number: int = 1) -> bytes:
+    received = b""
+    while received.count(b"Hello, world!") < number:
+        block = connection.recv(65536)
+        assert block
+        received += block
+    return received
+
+
+def test_a_body_of_many_records_comes_whole(server_class: Any, contexts: Contexts) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body: bytes = environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return [body]
+
+    body = os.urandom(300_000)
+    head = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with running(wrapped(contexts, server_class, app)) as server:
+        assert ask(server, contexts, head + body).endswith(b"\r\n\r\n" + body)
+
+
+# A client that takes nothing
+
+
+def test_a_server_that_cannot_send_its_part_waits_until_it_can(
+    server_class: Any, contexts: Contexts, tmp_path: Any
+) -> None:
+    certificate, key = contexts.files
+    chain = tmp_path / "chain.pem"
+    root = contexts.authority.root.certificate.read_text()
+    with open(certificate) as file:
+        chain.write_text(file.read() + root * 60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    server: Any = make_server("127.0.0.1", 0, hello_app, server_class, QuietHandler)
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with running(server), socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        connection.settimeout(PATIENCE)
+        connection.connect(server.server_address)
+        with contexts.client.wrap_socket(
+            connection, server_hostname="127.0.0.1", do_handshake_on_connect=False
+        ) as slow:
+            slow.setblocking(False)
+            with pytest.raises(ssl.SSLWantReadError):
+                slow.do_handshake()
+            wait_until(
+                lambda: (
+                    selectors.EVENT_WRITE
+                    in [handshake.events for handshake in list(server._handshakes.values())]
+                )
+            )
+            assert greets(server, contexts)
+            slow.settimeout(PATIENCE)
+            slow.do_handshake()
+            slow.sendall(REQUEST)
+            assert receive_all(slow).endswith(b"Hello, world!")
+
+
+# The ends of a server
+
+
+def test_nothing_is_left_of_handshakes_that_were_under_way(
+    server_class: Any, contexts: Contexts, implementation: str
+) -> None:
+    hello = first_flight(contexts)
+
+    def scene() -> None:
+        with ExitStack() as stack:
+            with running(wrapped(contexts, server_class)) as server:
+                clients = [stack.enter_context(connected(server)) for _ in LINGERING * 5]
+                for client, behave in zip(clients, LINGERING * 5, strict=True):
+                    behave(client, hello)
+                assert greets(server, contexts)
+                wait_until(lambda: len(server._handshakes) == len(clients))
+            for client in clients:
+                receive_to_the_end(client)
+            assert not server._handshakes
+
+    scene()
+    before = open_descriptors()
+    scene()
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("behave", FAILING)
+def test_nothing_is_left_of_handshakes_that_failed(
+    behave: Callable[[socket.socket, bytes], None], server_class: Any, contexts: Contexts
+) -> None:
+    hello = first_flight(contexts)
+    with running(wrapped(contexts, server_class)) as server:
+        assert greets(server, contexts)
+        wait_until(lambda: not threads_of(server))
+        before = open_descriptors()
+        for _ in range(20):
+            with connected(server) as connection:
+                behave(connection, hello)
+                if behave is speak_plainly:
+                    receive_to_the_end(connection)
+        assert greets(server, contexts)
+        wait_until(lambda: not server._handshakes and open_descriptors() == before)
+
+
+def threads_of(server: Any) -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if "process_request_thread" in t.name]
+
+
+def test_a_handshake_that_waits_through_shutdown_is_finished_by_the_next_loop(
+    server_class: Any, contexts: Contexts
+) -> None:
+    with wrapped(contexts, server_class) as server, connected(server) as silent:
+        loop = threading.Thread(target=server.serve_forever)
+        loop.start()
+        assert greets(server, contexts)
+        server.shutdown()
+        loop.join(PATIENCE)
+        with (
+            running(server),
+            contexts.client.wrap_socket(silent, server_hostname="127.0.0.1") as late,
+        ):
+            late.sendall(REQUEST)
+            assert receive_all(late).endswith(b"Hello, world!")
+
+
+# A program's own loop
+
+
+@contextmanager
+def asking(server: Any, contexts: Contexts) -> Iterator[list[bytes]]:
+    """Ask in another thread."""
+    answers: list[bytes] = []
+    client = threading.Thread(target=lambda: answers.append(ask(server, contexts)))
+    client.start()
+    try:
+        yield answers
+    finally:
+        client.join(PATIENCE)
+    assert answers
+    assert answers[0].endswith(b"Hello, world!")
+
+
+def test_handle_request_serves_one_request_past_handshakes_that_are_not_finished(
+    server_class: Any, contexts: Contexts
+) -> None:
+    hello = first_flight(contexts)
+    with wrapped(contexts, server_class) as server, ExitStack() as stack:
+        for behave in (say_nothing, say_half):
+            behave(stack.enter_context(connected(server)), hello)
+        for _ in range(2):
+            with asking(server, contexts):
+                server.handle_request()
+
+
+def test_handle_request_returns_after_a_handshake_that_failed(
+    server_class: Any, contexts: Contexts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wrapped(contexts, server_class) as server, connected(server) as connection:
+        connection.sendall(REQUEST)
+        server.handle_request()
+        receive_to_the_end(connection)
+    assert "TLS handshake failed" in capsys.readouterr().err
+
+
+def test_handle_request_tells_when_nobody_has_finished_in_time(contexts: Contexts) -> None:
+    class Hasty(WSGIServer):
+        timeout = SOON
+        timeouts = 0
+
+        def handle_timeout(self) -> None:
+            self.timeouts += 1
+
+    with wrapped(contexts, Hasty) as server, connected(server):
+        server.handle_request()
+        assert server.timeouts == 1
+
+
+def test_a_loop_around_select_and_handle_request_serves(contexts: Contexts) -> None:
+    with wrapped(contexts) as server, connected(server), asking(server, contexts) as answers:
+        while not answers:
+            if select.select([server], [], [], 0.01)[0]:
+                server.timeout = 0
+                server.handle_request()
+
+
+FORKING = """
+import socket, ssl, sys
+from socketserver import ForkingMixIn
+from threading import Thread
+from wsgiref_fast.simple_server import WSGIServer, make_server
+
+class Server(ForkingMixIn, WSGIServer):
+    pass
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(environ["wsgi.multiprocess"]).encode()]
+
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+with make_server("127.0.0.1", 0, app, Server) as server:
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    print(server.server_port, flush=True)
+    sys.stdin.readline()
+    server.handle_request()
+    server.handle_request()
+"""
+
+
+if hasattr(os, "fork"):
+
+    def test_a_forking_server_serves_beside_silent_clients(
+        contexts: Contexts, implementation: str
+    ) -> None:
+        # A process of its own, as this one may have threads by now.
+        with subprocess.Popen(
+            [sys.executable, "-c", FORKING, *contexts.files],
+            env={**os.environ, "WSGIREF_FAST_IMPL": implementation},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            address = "127.0.0.1", int(process.stdout.readline())
+            with socket.create_connection(address, PATIENCE):
+                process.stdin.write("\n")
+                process.stdin.flush()
+                for _ in range(2):
+                    connection = socket.create_connection(address, PATIENCE)
+                    with contexts.client.wrap_socket(
+                        connection, server_hostname="127.0.0.1"
+                    ) as both:
+                        both.sendall(REQUEST)
+                        assert receive_all(both).endswith(b"True")
+                _, errors = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 0
+            assert "connection lost" not in errors
+            assert "Traceback" not in errors
+
+
+def test_a_threading_server_of_ours_does_it_too(contexts: Contexts) -> None:
+    app = Keeper(b"Hello, world!")
+    with running(wrapped(contexts, ThreadingWSGIServer, app)) as server, connected(server):
+        assert greets(server, contexts)
+    assert app.environ["wsgi.multithread"] is True
