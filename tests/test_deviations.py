@@ -1,17 +1,21 @@
 """Where the drop-in differs from the standard library, on purpose: beside it, over sockets.
 
 The rows of the table about bodies are in `test_streams`, those about waiting and the end of
-`serve_forever` in `test_waiting`, and those about clients that go away in `test_bad_input`.
+`serve_forever` in `test_waiting`, those about clients that go away in `test_bad_input`, and
+more about TLS in `test_tls_drop_in`.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -584,6 +588,39 @@ def test_a_method_that_an_application_writes_into_the_environ_is_not_heeded() ->
 
     with serving(app) as server:
         assert split_response(get(server, method="HEAD"))[2] == b""
+
+
+# TLS
+
+
+@contextmanager
+def two_clients(sides: dict[str, Any]) -> Iterator[list[Any]]:
+    """Make a server of TLS, and two clients whose handshakes both fail: one says nothing."""
+    server = make_server("127.0.0.1", 0, hello_app, **sides)
+    context: Any = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with server, connected(server) as silent, connected(server) as talking:
+        talking.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        yield [server, silent, talking]
+
+
+def test_a_silent_client_does_not_keep_others_from_their_handshake(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with two_clients(OURS) as (server, silent, talking):
+        server.handle_request()
+        assert select.select([silent, talking], [], [], PATIENCE)[0] == [talking]
+    assert "- - connection lost: TLS handshake failed: " in capsys.readouterr().err
+
+
+def test_the_original_does_one_handshake_after_the_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with two_clients(THEIRS) as (server, silent, talking):
+        silent.shutdown(socket.SHUT_WR)  # or it would wait for ever
+        server.handle_request()
+        assert select.select([silent, talking], [], [], PATIENCE)[0] == [silent]
+    assert capsys.readouterr().err == ""
 
 
 # Start without a look-up

@@ -413,6 +413,27 @@ def test_get_request_of_a_program_has_its_handshake_done(contexts: Contexts) -> 
     assert seen[0]
 
 
+def test_a_handshake_that_fails_in_a_programs_thread_is_a_line_of_log(
+    contexts: Contexts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Server(Threaded):
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            request.do_handshake()
+            super().finish_request(request, client_address)
+
+    server: Any = make_server("127.0.0.1", 0, hello_app, Server, QuietHandler)
+    server.socket = contexts.server.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
+    with running(server):
+        with connected(server) as connection:
+            speak_plainly(connection, b"")
+            receive_to_the_end(connection)
+        assert greets(server, contexts)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("127.0.0.1 - - connection lost: ")
+
+
 def test_accept_of_a_program_is_called(contexts: Contexts) -> None:
     seen = []
     server = wrapped(contexts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -570,3 +571,30 @@ def test_what_is_put_back_waits_no_longer_than_it_was_to() -> None:
         _, ready = waiting.wait(PATIENCE)
         waiting.put_back(*ready)
         assert waiting.take_late() == [near]
+
+
+class Sending:
+    """An action that waits until its connection takes bytes."""
+
+    events = selectors.EVENT_WRITE
+
+    def __call__(self) -> None:
+        pass
+
+
+def test_an_action_may_wait_for_a_connection_to_take_bytes() -> None:
+    sending = Sending()
+    with a_waiting() as waiting, a_connection() as (near, far):
+        near.setblocking(False)
+        try:
+            while True:
+                near.send(bytes(65536))
+        except BlockingIOError:
+            pass
+        waiting.add(near, sending, None)
+        far.sendall(b"x")
+        assert waiting.wait(0) == (False, [])
+        far.setblocking(False)
+        while not (ready := waiting.wait(0)[1]):
+            far.recv(65536)
+        assert ready == [(near, sending, NEVER)]
