@@ -288,6 +288,24 @@ def test_the_host_that_a_client_names_is_told(authority: Authority, server_pair:
     assert variables["SSL_TLS_SNI"] == "localhost"
 
 
+@pytest.mark.parametrize("sent", [b"a\nb", b"\x7f"])
+def test_what_is_no_name_of_a_host_is_not_told(
+    sent: bytes, authority: Authority, server_pair: Pair
+) -> None:
+    context = make_context(server_pair.certificate, server_pair.key)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = authority.client_context()
+    client.check_hostname = False
+    asking = client.wrap_bio(to_client, to_server, server_hostname="x" * len(sent))
+    with pytest.raises(ssl.SSLWantReadError):
+        asking.do_handshake()
+    to_server.write(to_server.read().replace(b"x" * len(sent), sent))
+    answering = context.wrap_bio(to_server, to_client, server_side=True)
+    with pytest.raises(ssl.SSLWantReadError):
+        answering.do_handshake()
+    assert vars(answering)["_sni"] is None
+
+
 def test_a_context_that_somebody_else_has_made_will_do(
     authority: Authority, server_pair: Pair
 ) -> None:

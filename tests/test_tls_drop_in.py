@@ -469,6 +469,51 @@ def test_a_context_of_a_program_wraps(contexts: Contexts) -> None:
     assert options["suppress_ragged_eofs"] is False
 
 
+def test_a_handshake_that_a_program_breaks_ends_nothing(
+    contexts: Contexts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(ssl.SSLSocket):
+        failures = iter([RuntimeError("broken"), None])
+
+        def do_handshake(self, block: bool = False) -> None:
+            if self.server_side and (failure := next(self.failures, None)):
+                raise failure
+            super().do_handshake(block)
+
+    pair = contexts.files
+    context: Any = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    context.sslsocket_class = Failing
+    server: Any = make_server("127.0.0.1", 0, hello_app, handler_class=QuietHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with running(server):
+        with connected(server) as connection:
+            connection.sendall(first_flight(contexts))
+            receive_to_the_end(connection)
+        assert greets(server, contexts)
+    assert "RuntimeError: broken" in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_loaded_later_is_for_who_comes_later(
+    server_class: Any, contexts: Contexts, tmp_path: Any
+) -> None:
+    renewed = Authority(tmp_path / "renewed")
+    pair = renewed.issue("server", "/CN=127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*contexts.files)
+    server: Any = make_server("127.0.0.1", 0, hello_app, server_class, QuietHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with running(server), encrypted(server, contexts) as earlier:
+        context.load_cert_chain(pair.certificate, pair.key)
+        with connected(server) as connection:
+            client = renewed.client_context()
+            with client.wrap_socket(connection, server_hostname="127.0.0.1") as later:
+                later.sendall(REQUEST)
+                assert receive_all(later).endswith(b"Hello, world!")
+        earlier.sendall(REQUEST)
+        assert receive_all(earlier).endswith(b"Hello, world!")
+
+
 def test_kept_connections_wait_for_their_next_request(contexts: Contexts) -> None:
     class Keeping(QuietHandler):
         protocol_version = "HTTP/1.1"
@@ -508,6 +553,12 @@ def test_a_body_of_many_records_comes_whole(server_class: Any, contexts: Context
 # A client that takes nothing
 
 
+def is_held_up(server: Any) -> bool:
+    """Tell whether a handshake waits for its client to take bytes."""
+    handshakes = list(getattr(server, "_handshakes", {}).values())
+    return selectors.EVENT_WRITE in [handshake.events for handshake in handshakes]
+
+
 def test_a_server_that_cannot_send_its_part_waits_until_it_can(
     server_class: Any, contexts: Contexts, tmp_path: Any
 ) -> None:
@@ -531,12 +582,7 @@ def test_a_server_that_cannot_send_its_part_waits_until_it_can(
             slow.setblocking(False)
             with pytest.raises(ssl.SSLWantReadError):
                 slow.do_handshake()
-            wait_until(
-                lambda: (
-                    selectors.EVENT_WRITE
-                    in [handshake.events for handshake in list(server._handshakes.values())]
-                )
-            )
+            wait_until(lambda: is_held_up(server))
             assert greets(server, contexts)
             slow.settimeout(PATIENCE)
             slow.do_handshake()

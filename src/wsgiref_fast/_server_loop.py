@@ -201,7 +201,7 @@ class WaitingServer(HTTPServer):
         self._handshakes[request] = handshake
         try:
             is_done = handshake.go_on()
-        except ConnectionError:
+        except Exception:
             self._tell_lost(handshake)
             self._shut([request])
             return None

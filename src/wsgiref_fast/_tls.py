@@ -96,6 +96,10 @@ def describe_client(sock: Any) -> dict[str, str]:
     asked for a certificate, ``SSL_CLIENT_VERIFY`` is ``SUCCESS``, or ``NONE`` for a client
     without one; further ``SSL_CLIENT_*`` describe it. Names are written as RFC 2253 has
     them, their attributes alone (``SSL_CLIENT_S_DN_CN``) as UTF-8 in the way of PEP 3333.
+
+    Raises:
+        OSError, ValueError: the connection has gone, or its certificate cannot be read.
+
     """
     cipher = sock.cipher()
     found = {
@@ -113,8 +117,8 @@ def describe_client(sock: Any) -> dict[str, str]:
 
 
 def _remember_name(sock: Any, name: str | None, context: ssl.SSLContext) -> None:
-    """Keep the name of the host that a client wants; nobody else does."""
-    sock._sni = name
+    """Keep the name of the host that a client wants, if it can be one; nobody else does."""
+    sock._sni = name if name and name.isascii() and name.isprintable() else None
 
 
 def _load_certificate(
