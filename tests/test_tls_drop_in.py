@@ -621,21 +621,21 @@ def test_nothing_is_left_of_handshakes_that_failed(
     behave: Callable[[socket.socket, bytes], None], server_class: Any, contexts: Contexts
 ) -> None:
     hello = first_flight(contexts)
-    with running(wrapped(contexts, server_class)) as server:
-        assert greets(server, contexts)
-        wait_until(lambda: not threads_of(server))
-        before = open_descriptors()
-        for _ in range(20):
-            with connected(server) as connection:
-                behave(connection, hello)
-                if behave is speak_plainly:
-                    receive_to_the_end(connection)
-        assert greets(server, contexts)
-        wait_until(lambda: not server._handshakes and open_descriptors() == before)
 
+    def scene() -> None:
+        with running(wrapped(contexts, server_class)) as server:
+            for _ in range(20):
+                with connected(server) as connection:
+                    behave(connection, hello)
+                    if behave is speak_plainly:
+                        receive_to_the_end(connection)
+            assert greets(server, contexts)
+            wait_until(lambda: not server._handshakes)
 
-def threads_of(server: Any) -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if "process_request_thread" in t.name]
+    scene()
+    before = open_descriptors()
+    scene()
+    assert open_descriptors() == before
 
 
 def test_a_handshake_that_waits_through_shutdown_is_finished_by_the_next_loop(
