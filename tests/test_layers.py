@@ -26,7 +26,7 @@ LAYERS = [
     {"_pure"},
     {"_speedups"},
     {"_impl"},
-    {"_chunked", "_waiting", "_process_environ", "headers", "util"},
+    {"_chunked", "_handshakes", "_waiting", "_process_environ", "headers", "util"},
     {"handlers", "_reading", "_server_loop"},
     {"_sendfile"},
     {"simple_server"},
@@ -34,6 +34,7 @@ LAYERS = [
     {"server"},
     {"_alias"},
     {"__init__"},
+    {"_cli"},
     {"__main__"},
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -43,6 +44,10 @@ ALONE = {"validate", "_validate_strict"}
 
 #: Not imported as a part of the package: `site` runs it, from a folder on the path.
 SCRIPTS = {"_startup.sitecustomize"}
+
+
+#: What an extra brings, and the module that asks for it.
+EXTRAS = {"_cli.watching": {"watchfiles"}}
 
 
 def find_modules() -> dict[str, Path]:
@@ -194,7 +199,7 @@ def test_nothing_outside_the_standard_library_is_imported(module: str) -> None:
     }
     # What `site` would have imported in the place of our start-up script.
     names -= {"sitecustomize"} if module in SCRIPTS else set()
-    assert names <= sys.stdlib_module_names | {"wsgiref_fast"}
+    assert names <= sys.stdlib_module_names | {"wsgiref_fast"} | EXTRAS.get(module, set())
 
 
 @pytest.mark.parametrize("module", IMPORTABLE)

@@ -988,6 +988,16 @@ def test_an_inherited_socket() -> None:
             assert ask(server, "/1").body == b"/1"
 
 
+def test_what_others_may_share_goes_on_not_to_block() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = os.dup(listener.fileno())
+        with serving(path_app, f"fd://{ours}") as server:
+            assert ask(server, "/1").body == b"/1"
+            assert not os.get_blocking(listener.fileno())
+        # Somebody else may be told of a connection that a third one takes first.
+        assert not os.get_blocking(listener.fileno())
+
+
 def test_an_inherited_unix_socket_keeps_its_file(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

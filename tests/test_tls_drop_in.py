@@ -516,6 +516,34 @@ def test_a_certificate_that_is_loaded_later_is_for_who_comes_later(
         assert receive_all(earlier).endswith(b"Hello, world!")
 
 
+def test_an_application_is_told_that_it_is_https(server_class: Any, contexts: Contexts) -> None:
+    seen: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append((environ["wsgi.url_scheme"], environ["HTTPS"]))
+        return hello_app(environ, start_response)
+
+    for said in (None, "yes"):
+        server: Any = make_server("127.0.0.1", 0, app, server_class, QuietHandler)
+        if said is not None:
+            server.base_environ["HTTPS"] = said
+        server.socket = contexts.server.wrap_socket(server.socket, server_side=True)
+        with running(server), encrypted(server, contexts) as connection:
+            connection.sendall(REQUEST)
+            assert receive_all(connection).endswith(b"Hello, world!")
+    assert seen == [("https", "on"), ("https", "yes")]
+
+
+def test_an_application_is_not_told_so_of_a_plain_connection(server_class: Any) -> None:
+    app = Keeper(b"kept")
+    server: Any = make_server("127.0.0.1", 0, app, server_class, QuietHandler)
+    with running(server), connected(server) as connection:
+        connection.sendall(REQUEST)
+        assert receive_all(connection).endswith(b"kept")
+    assert app.environ["wsgi.url_scheme"] == "http"
+    assert "HTTPS" not in app.environ
+
+
 def test_kept_connections_wait_for_their_next_request(contexts: Contexts) -> None:
     class Keeping(QuietHandler):
         protocol_version = "HTTP/1.1"

@@ -73,6 +73,8 @@ class Server(WSGIServer):
             raise ValueError("no address to listen on")
         first, *others = [_normalize(address) for address in addresses]
         self._inherited = _find_descriptor(first)
+        # Whether other processes may listen by the same sockets.
+        self._shares_sockets = any(_find_descriptor(each) is not None for each in (first, *others))
         self._paths: list[tuple[str, tuple[int, int]]] = []
         self._other_addresses = others
         self._others: list[socket.socket] = []
@@ -246,9 +248,10 @@ class Server(WSGIServer):
             self._ledger.close()
             for listener in extra:
                 listener.close()
-            for listener, timeout in zip(listeners, timeouts, strict=True):
-                if listener.fileno() >= 0:
-                    listener.settimeout(timeout)
+            if not self._shares_sockets:  # else others, who share them, would block
+                for listener, timeout in zip(listeners, timeouts, strict=True):
+                    if listener.fileno() >= 0:
+                        listener.settimeout(timeout)
 
     def _run_another(self, loop: Loop, poll_interval: float | None) -> None:
         """Run a loop besides the first one; when it fails, the others end too."""

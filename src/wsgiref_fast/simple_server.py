@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._waiting import Waiting
     from .types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["ThreadingWSGIServer", "WSGIRequestHandler", "WSGIServer", "demo_app", "make_server"]
@@ -190,6 +191,11 @@ class WSGIServer(WaitingServer):
             "CONTENT_LENGTH": "",
             "SCRIPT_NAME": "",
         }
+
+    def _start_waiting(self) -> Waiting:
+        if hasattr(self.socket, "do_handshake_on_connect"):  # TLS has been put in its place
+            self.base_environ.setdefault("HTTPS", "on")
+        return super()._start_waiting()
 
     def _known_name(self) -> str:
         """Return `server_name` where somebody has set it, else the best without a look-up."""

@@ -16,7 +16,7 @@ from .. import _impl
 from .._pure.response import format_date_time
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import CLOSED, PREFACE, READING, Peer
+from .peer import CLOSED, HANDSHAKE, PREFACE, READING, Peer
 from .polling import READ, WRITE, make_poller
 from .stats import Counts
 
