@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address
 
     from ..types import WSGIEnvironment
 
@@ -31,12 +32,49 @@ _HOST = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?
 _PREFIX = re.compile(r"(?:/[!$&'()*+,;=:@A-Za-z0-9._~-]+)*/?")
 
 
+class Addresses:
+    """A set of addresses, as options name it.
+
+    Args:
+        names: addresses, networks (``10.0.0.0/8``), ``unix`` for a Unix socket, ``*`` for all.
+        option: what they are given as, for the error's text.
+
+    Raises:
+        ValueError: one of them is none.
+
+    """
+
+    def __init__(self, names: Iterable[str], option: str) -> None:
+        self._has_all = self._has_unix = False
+        self._networks = []
+        for text in names:
+            if text == "*":
+                self._has_all = True
+            elif text == "unix":
+                self._has_unix = True
+            else:
+                try:
+                    self._networks.append(ip_network(text))
+                except ValueError as error:
+                    raise ValueError(
+                        f"{option} are addresses, networks, 'unix' or '*': {error}"
+                    ) from None
+
+    def __contains__(self, address: str) -> bool:
+        """Tell whether an address is among them; that of a Unix socket is empty."""
+        if self._has_all:
+            return True
+        if not address:
+            return self._has_unix
+        found = parse_address(address)
+        return found is not None and any(found in network for network in self._networks)
+
+
 class TrustedProxies:
     """Tells the clients' addresses from what is forged.
 
     Args:
-        addresses: addresses, networks (``10.0.0.0/8``), ``unix`` for a Unix socket, ``*``
-            for all.
+        addresses: those of the proxies: see `Addresses`.
         fields: names of the header fields that are heard. Each must be one that the
             proxies set, or take away, themselves: what they pass on is the client's word.
 
@@ -46,20 +84,7 @@ class TrustedProxies:
     """
 
     def __init__(self, addresses: Iterable[str], fields: Iterable[str]) -> None:
-        self._trusts_all = self._trusts_unix = False
-        self._networks = []
-        for text in addresses:
-            if text == "*":
-                self._trusts_all = True
-            elif text == "unix":
-                self._trusts_unix = True
-            else:
-                try:
-                    self._networks.append(ip_network(text))
-                except ValueError as error:
-                    raise ValueError(
-                        f"trusted_proxies are addresses, networks, 'unix' or '*': {error}"
-                    ) from None
+        trusted = Addresses(addresses, "trusted_proxies")
         self._heard = [name.lower() for name in fields]
         for name in self._heard:
             if name not in _VARIABLES:
@@ -69,16 +94,8 @@ class TrustedProxies:
         self._dropped = [
             variable for name, variable in _VARIABLES.items() if name not in self._heard
         ]
-        self.trusts = lru_cache(maxsize=1024)(self._trusts)
-
-    def _trusts(self, address: str) -> bool:
-        """Tell whether an address is a proxy's; that of a Unix socket is empty."""
-        if self._trusts_all:
-            return True
-        if not address:
-            return self._trusts_unix
-        found = _parse_address(address)
-        return found is not None and any(found in network for network in self._networks)
+        #: Whether an address is a proxy's.
+        self.trusts = lru_cache(maxsize=1024)(trusted.__contains__)
 
     def apply(self, environ: WSGIEnvironment) -> None:
         """Put into an environ what trusted proxies say of its request, and drop what others do."""
@@ -141,7 +158,7 @@ class TrustedProxies:
 
 
 @lru_cache(maxsize=1024)
-def _parse_address(text: str) -> object:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address; one of IPv4 that is mapped into IPv6 as that; `None` where it is none."""
     try:
         found = ip_address(text.partition("%")[0])
@@ -152,11 +169,11 @@ def _parse_address(text: str) -> object:
 
 def _address_in(node: str) -> str | None:
     """Return the address of a node (RFC 7239 section 6), which may have a port."""
-    host, _ = _split_node(node)
-    return host if _parse_address(host) is not None else None
+    host, _ = split_node(node)
+    return host if parse_address(host) is not None else None
 
 
-def _split_node(node: str) -> tuple[str, str]:
+def split_node(node: str) -> tuple[str, str]:
     """Return address and port, each empty where there is none."""
     if node.startswith("["):
         host, _, rest = node[1:].partition("]")
@@ -196,7 +213,7 @@ def _parse_forwarded(value: str) -> list[dict[str, str]]:
 
 
 def _set_client(environ: WSGIEnvironment, node: str) -> None:
-    host, port = _split_node(node)
+    host, port = split_node(node)
     environ["REMOTE_ADDR"] = host
     environ["REMOTE_PORT"] = port if _PORT.fullmatch(port) else ""
 
