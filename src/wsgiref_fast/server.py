@@ -25,6 +25,7 @@ from .simple_server import WSGIRequestHandler, WSGIServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .types import WSGIApplication
@@ -290,7 +291,15 @@ class Server(WSGIServer):
             self.options.ssl_context = context
 
 
-def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
+def serve(
+    app: WSGIApplication,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    status_path: str | None = None,
+    status_allowed: Iterable[str] | None = None,
+    **options: Any,
+) -> None:
     """Serve an application until SIGINT or SIGTERM, and finish what is under way.
 
     A second signal ends it at once. In another thread than the main one signals are not
@@ -300,6 +309,8 @@ def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8000, **opt
         app: the WSGI application.
         host: an address or a name; ``unix:/path`` or ``fd://3`` stand for host and port.
         port: 0 for any that is free.
+        status_path: where a `status.StatusPage` is to be, for example ``/-/status``.
+        status_allowed: who may see it; by default this machine.
         **options: see `Options`.
 
     Raises:
@@ -309,7 +320,14 @@ def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8000, **opt
     """
     import signal
 
+    if status_path is None and status_allowed is not None:
+        raise ValueError("status_allowed needs status_path")
     with Server((host, port), **options) as server:
+        if status_path is not None:
+            from .status import ALLOWED, StatusPage
+
+            allowed = ALLOWED if status_allowed is None else status_allowed
+            app = StatusPage(server, app, status_path, allowed=allowed)
         server.set_app(app)
         server.ends_for_good = True
 
