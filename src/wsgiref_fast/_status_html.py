@@ -56,7 +56,7 @@ _STATES = {
     "handshake": "of TLS",
     "idle": "between two requests",
     "reading": "a request comes in",
-    "answering": "this page's own too",
+    "answering": "a response is due",
     "closing": "the last bytes leave",
 }
 _KINDS = {

@@ -62,7 +62,9 @@ class StatusPage:
 
     At the page's own path a client that asks for plain text or OpenMetrics, and for no HTML,
     gets the metrics as well. ``?refresh=5`` has a browser load the page anew every 5 seconds.
-    The numbers are of one server in one process.
+    The numbers are of one server in one process. A request for them is among them while it is
+    answered in a thread; one that the compiled kernels serve is counted once it is over, and
+    its connection is idle until then.
 
     What it tells is for those who run the server. Who may see it is decided by
     ``REMOTE_ADDR``; behind a proxy that is the proxy's own, which is often this machine, unless
