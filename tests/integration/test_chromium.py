@@ -27,7 +27,8 @@ ASSETS = {f"/asset/{n}.gif" for n in range(30)} | {
     f"/asset/{n}.{kind}" for n in range(5) for kind in ("js", "css")
 }
 
-_OPTIONS = (
+#: Headless, alone, and printing the document as it is in the end.
+OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync "
     "--disable-default-apps --disable-extensions --no-proxy-server --dump-dom"
@@ -57,7 +58,7 @@ def load(port: int, profile: Path) -> str:
     """Load the page and return its document, as it is once everything has been loaded."""
     assert harness.CHROMIUM is not None
     url = f"http://{harness.HOST}:{port}/"
-    command = [harness.CHROMIUM, *_OPTIONS.split(), f"--user-data-dir={profile}", url]
+    command = [harness.CHROMIUM, *OPTIONS.split(), f"--user-data-dir={profile}", url]
     done = subprocess.run(command, capture_output=True, timeout=90, check=True)
     return done.stdout.decode()
 
