@@ -101,7 +101,7 @@ class StatusPage:
             raise TypeError(f"app must be a WSGI application, not {app!r}")
         self._server = server
         self._app: WSGIApplication = _find_nothing if app is None else app
-        self._path = _check_path("/-/status" if path is None and app is not None else path or "")
+        self._path = check_path("/-/status" if path is None and app is not None else path or "")
         if app is not None and not self._path:
             raise ValueError("the status page needs a path besides that of the application")
         names = allowed.split(",") if isinstance(allowed, str) else allowed
@@ -158,8 +158,13 @@ class StatusPage:
         return bool(trusted) and address not in Addresses(trusted, "trusted_proxies")
 
 
-def _check_path(path: str) -> str:
-    """Return a path without a slash at its end."""
+def check_path(path: str) -> str:
+    """Return a page's path without a slash at its end.
+
+    Raises:
+        ValueError: it is none.
+
+    """
     checked = path.removesuffix("/")
     if not _PATH.fullmatch(checked):
         raise ValueError(f"a status page's path is like /-/status, not {path!r}")
