@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["IMPLEMENTATION", "__version__", "install", "serve", "uninstall"]
 
 _SUBMODULES = frozenset(
-    {"handlers", "headers", "server", "simple_server", "types", "util", "validate"}
+    {"handlers", "headers", "server", "simple_server", "status", "types", "util", "validate"}
 )
 
 
