@@ -94,6 +94,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     names = [name for name in vars(Options) if not name.startswith("_")]
     given = {name: getattr(arguments, name, None) for name in names}
     arguments.options = {name: value for name, value in given.items() if value is not None}
+    try:
+        Options(**arguments.options)
+    except (TypeError, ValueError) as error:  # two that do not go together
+        text = str(error)
+        for name in arguments.options.keys() | {"trusted_proxies"}:
+            text = text.replace(name, f"--{name.replace('_', '-')}")
+        raise Stop(text) from None
     return arguments
 
 
@@ -163,21 +170,26 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help=f"what Server says; empty: no such header (default: {Options.server_header})",
     )
-    if hasattr(Options, "trusted_proxies"):
-        group.add_argument(
-            "--trusted-proxies",
-            type=values.proxies,
-            metavar="LIST",
-            help="whose Forwarded and X-Forwarded-* headers are heeded: addresses, networks, "
-            "unix, *; with commas between them",
-        )
-    if hasattr(Options, "proxy_protocol"):
-        group.add_argument(
-            "--proxy-protocol",
-            action="store_true",
-            default=None,
-            help="connections begin with the PROXY protocol, version 1 or 2",
-        )
+    group.add_argument(
+        "--trusted-proxies",
+        type=values.names_of("trusted_proxies"),
+        metavar="LIST",
+        help="who is believed what they say of their clients: addresses, networks, unix, *; "
+        "with commas between them",
+    )
+    group.add_argument(
+        "--proxy-headers",
+        type=values.names_of("proxy_headers"),
+        metavar="LIST",
+        help="the headers in which they say it: forwarded, or some of x-forwarded-for, -proto, "
+        f"-host, -port and -prefix (default: {','.join(Options.proxy_headers)})",
+    )
+    group.add_argument(
+        "--proxy-protocol",
+        action="store_true",
+        default=None,
+        help="connections begin with the PROXY protocol, version 1 or 2",
+    )
 
 
 def _add_tls(parser: argparse.ArgumentParser) -> None:

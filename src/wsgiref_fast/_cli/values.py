@@ -81,10 +81,16 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
-def proxies(text: str) -> tuple[str, ...]:
-    """Return the items of a list with commas, as `Options.trusted_proxies` takes them."""
-    items = tuple(item.strip() for item in text.split(",") if item.strip())
-    return tuple(_checked("trusted_proxies", items))
+def names_of(name: str) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads the value of an option that is a list, with commas."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = _checked(name, text)
+        if not found:
+            raise Invalid("there is nothing in the list")
+        return found
+
+    return convert
 
 
 def server_header(text: str) -> str:
