@@ -18,7 +18,10 @@ from support import PATIENCE
 LAUNCHER = (sys.executable, "-W", "error", "-m", "wsgiref_fast")
 
 #: What would change how a child behaves.
-_OURS = {"PYTHONPATH", "PYTHONWARNINGS", "PYTHONSAFEPATH", "NO_COLOR", "TERM", "NOTIFY_SOCKET"}
+_OURS = {
+    *("PYTHONPATH", "PYTHONWARNINGS", "PYTHONSAFEPATH", "NOTIFY_SOCKET", "LISTEN_PID"),
+    *("NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TERM", "COLUMNS"),
+}
 
 APPLICATION = """
 import os, time

@@ -311,3 +311,26 @@ def test_the_version_is_told(folder: Path) -> None:
     done = command("--version", folder=folder)
     version = f"wsgiref_fast {wsgiref_fast.__version__} ({wsgiref_fast.IMPLEMENTATION})\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, version, "")
+
+
+@only_if(sys.platform == "linux")
+def test_a_current_folder_that_has_gone_is_told(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nos.chdir(sys.argv[1])\nos.rmdir(sys.argv[1])\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+    )
+    script = "import sys; from wsgiref_fast._cli import console; sys.exit(console())"
+    for number, way in enumerate((LAUNCHER[1:], ("-W", "error", "-c", script))):
+        place = tmp_path / str(number)
+        place.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", program, place, *way, "hello:app"],
+            env=environment(),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 2
+        assert done.stderr == (
+            "wsgiref_fast: the current folder is there no more: go to another one\n"
+        )

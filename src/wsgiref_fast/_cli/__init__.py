@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 def console() -> int:
     """Do what the command line of ``wsgiref-fast`` says; return the exit code."""
     if not sys.flags.safe_path:  # as ``python -m`` has it, in place of the script's folder
-        sys.path[0] = os.getcwd()
+        try:
+            sys.path[0] = os.getcwd()
+        except FileNotFoundError:
+            del sys.path[0]
     return main(sys.argv[1:])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from difflib import get_close_matches
 
 from .. import IMPLEMENTATION, __version__
@@ -83,6 +84,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         SystemExit: the help or the version was asked for.
 
     """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise Stop("the current folder is there no more: go to another one") from None
     parser = make_parser()
     arguments, others = parser.parse_known_args(argv)
     if others:
@@ -270,8 +275,6 @@ def _check_together(arguments: argparse.Namespace) -> None:
         raise Stop("--reload-dir needs --reload")
     if arguments.reload and arguments.workers:
         raise Stop("--reload and --workers do not go together: one is for development")
-    if arguments.workers and arguments.keyfile_password_file:
-        raise Stop("--workers cannot decrypt a key: store it without a password")
     binds = [values.write_address(each) for each in arguments.bind or () if _is_one(each)]
     twice = next((each for each in binds if binds.count(each) > 1), None)
     if twice is not None:

@@ -39,11 +39,12 @@ def serve(arguments: argparse.Namespace) -> int:
         from .reload import follow_parent
 
         follow_parent()
+    notifier = Notifier()
     context = certificates.load(arguments)
     application.go_to(arguments.chdir)
     app = application.load(arguments.app, arguments.factory)
     with explained(arguments.bind):
-        server = _Service(arguments, ssl_context=context)
+        server = _Service(arguments, notifier, ssl_context=context)
     server.set_app(app)
     with server, _signals(server):
         server.begin()
@@ -59,10 +60,10 @@ class _Service(Server):
 
     ends_for_good = True
 
-    def __init__(self, arguments: argparse.Namespace, **options: Any) -> None:
+    def __init__(self, arguments: argparse.Namespace, notifier: Notifier, **options: Any) -> None:
         super().__init__(list(arguments.bind), **{**arguments.options, **options})
         self.arguments = arguments
-        self.notifier = Notifier()
+        self.notifier = notifier
         #: Whether something was under way when it ended.
         self.is_cut = False
         self._has_terminal = _is_terminal()
@@ -78,7 +79,7 @@ class _Service(Server):
             say(f"{NAME} {text}")
         else:
             _greet(self, self.arguments.app)
-        self.notifier.send("READY=1", f"STATUS={text}", f"MAINPID={os.getpid()}")
+        self.notifier.send("READY=1", f"STATUS={text}")
         _tell_ready()
 
     def service_actions(self) -> None:
