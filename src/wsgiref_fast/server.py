@@ -57,6 +57,9 @@ class Server(WSGIServer):
     #: Whether the listening sockets are closed as soon as it ends, since it serves never again.
     ends_for_good = False
 
+    #: What serves the connections.
+    loop_class = Loop
+
     _loops: tuple[Loop, ...] = ()
 
     def __init__(
@@ -215,7 +218,7 @@ class Server(WSGIServer):
         self._take_tls_of_socket()
         pool = Pool(self.options.threads) if self.options.threads else None
         listeners = self.listeners
-        loops = [Loop(self, listeners, pool, True)]
+        loops = [self.loop_class(self, listeners, pool, True)]
         extra: list[socket.socket] = []
         threads: list[threading.Thread] = []
         timeouts = [listener.gettimeout() for listener in listeners]
@@ -224,7 +227,7 @@ class Server(WSGIServer):
                 listener.setblocking(False)
             for _ in range(1, self.options.loops if requests is None else 1):
                 extra.append(self._listen_again())
-                loops.append(Loop(self, [extra[-1]], pool, False))
+                loops.append(self.loop_class(self, [extra[-1]], pool, False))
             self._loops = tuple(loops)
             self._ledger.open(loops)
             if self._BaseServer__shutdown_request:  # it came before there was one to hear it
