@@ -87,12 +87,10 @@ def _work(arguments: argparse.Namespace) -> int:
     """Serve in several processes."""
     from importlib.util import find_spec
 
-    from .application import go_to
     from .messages import Stop
 
     if find_spec("gunicorn") is None:
         raise Stop('--workers needs gunicorn: pip install "wsgiref_fast[gunicorn]"')
     from .workers import run
 
-    go_to(arguments.chdir)
     return run(arguments)
