@@ -321,8 +321,6 @@ def serve(
         TypeError, ValueError: an option is none, or has a wrong value.
 
     """
-    import signal
-
     if status_path is None and status_allowed is not None:
         raise ValueError("status_allowed needs status_path")
     with Server((host, port), **options) as server:
@@ -332,25 +330,32 @@ def serve(
             allowed = ALLOWED if status_allowed is None else status_allowed
             app = StatusPage(server, app, status_path, allowed=allowed)
         server.set_app(app)
-        server.ends_for_good = True
+        serve_until_signal(server)
 
-        def end(_number: int, _frame: object) -> None:
-            is_second = server._BaseServer__shutdown_request
-            server.stop(at_once=is_second)
-            if is_second:
-                raise KeyboardInterrupt  # it may be an application that has this thread
 
-        heard = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if heard else ()
-        before = {number: signal.signal(number, end) for number in numbers}
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            if not heard:
-                raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+def serve_until_signal(server: Server) -> None:
+    """Do as `serve` does with a server that is there; it can serve but once."""
+    import signal
+
+    server.ends_for_good = True
+
+    def end(_number: int, _frame: object) -> None:
+        is_second = server._BaseServer__shutdown_request
+        server.stop(at_once=is_second)
+        if is_second:
+            raise KeyboardInterrupt  # it may be an application that has this thread
+
+    heard = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if heard else ()
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        if not heard:
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _normalize(address: Any) -> Any:

@@ -19,8 +19,9 @@ _IS_INSTALLED = issubclass(basehttp.WSGIServer, simple_server.WSGIServer)
 
 if not _IS_INSTALLED:
 
-    class WSGIRequestHandler(  # type: ignore[misc]
-        simple_server.WSGIRequestHandler, basehttp.WSGIRequestHandler
+    class WSGIRequestHandler(
+        simple_server.WSGIRequestHandler,
+        basehttp.WSGIRequestHandler,  # type: ignore[misc]
     ):
         """Django's request handler: kept connections, and lines in the log ``django.server``."""
 
