@@ -17,7 +17,7 @@ try:
     import click
     from flask.cli import pass_script_info
     from flask.helpers import get_debug_flag
-    from werkzeug.serving import is_running_from_reloader, run_with_reloader
+    from werkzeug.serving import is_running_from_reloader
 except ModuleNotFoundError as error:
     if error.name not in ("click", "flask", "werkzeug"):
         raise
@@ -175,6 +175,9 @@ def _debugged(application: WSGIApplication, host: str, evalex: bool) -> WSGIAppl
 
 def _serve_and_watch(server: Server, watching: dict[str, Any]) -> None:
     """Serve in a process that is started anew whenever a file has changed."""
+    # Werkzeug has no public name for it alone; this one is as old as the module.
+    from werkzeug._reloader import run_with_reloader
+
     server.socket.set_inheritable(True)
     os.environ[_DESCRIPTOR] = str(server.fileno())
     try:
@@ -208,20 +211,23 @@ def fast_command(
 
     With ``flask --debug fast`` there are a debugger and a reloader.
     """
+    from ._frameworks import take_tls
+
     debug = get_debug_flag()
     try:
-        _run(
-            _load(info),
-            info.app_import_path,
-            (host, port),
-            debug,
-            {"threads": threads, "certfile": certfile, "keyfile": keyfile},
-            use_reloader=_or(reload, debug),
-            evalex=True if _or(debugger, debug) else None,
-            watching={},
-        )
-    except (TypeError, ValueError) as error:
+        options = take_tls({"threads": threads, "certfile": certfile, "keyfile": keyfile})
+    except (OSError, TypeError) as error:
         raise click.UsageError(str(error)) from None
+    _run(
+        _load(info),
+        info.app_import_path,
+        (host, port),
+        debug,
+        options,
+        use_reloader=_or(reload, debug),
+        evalex=True if _or(debugger, debug) else None,
+        watching={},
+    )
 
 
 def _load(info: Any) -> WSGIApplication:

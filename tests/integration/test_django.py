@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -210,21 +209,13 @@ def test_each_request_is_a_line_of_djangos_log(site: Site) -> None:
     assert site.program.wait_for(r'\] "GET /headers\?logged=here HTTP/1\.1" 200 \d+')
 
 
-def make_newer(file: Path) -> None:
-    """Change a file's time, by which its versions are told apart, to one that it never had.
-
-    The reloader looks every second, and the first time when the server may be long ready: it
-    has to see the file before a change and after it.
-    """
-    later = file.stat().st_mtime + 10
-    os.utime(file, (later, later))
-
-
 def test_changed_code_is_served_after_a_reload(changing_site: Site) -> None:
     first = json.loads(fetch(changing_site.port, "/witness").body)
     pages = changing_site.folder / "pages.py"
     pages.write_text(pages.read_text().replace('EDITION = "first"', 'EDITION = "second"'))
-    changing_site.program.wait_for(r"pages\.py changed, reloading", lambda: make_newer(pages))
+    changing_site.program.wait_for(
+        r"pages\.py changed, reloading", lambda: harness.make_newer(pages)
+    )
     changing_site.program.wait_for(r"(?s)reloading.*Starting development server")
     changing_site.program.wait_until_listening(changing_site.port)
     second = json.loads(fetch(changing_site.port, "/witness").body)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from django.db import connection
 from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -18,7 +19,13 @@ EDITION = "first"
 
 
 def tell(request: Any) -> Any:
-    return JsonResponse({**request.environ["witness"], "edition": EDITION, "process": os.getpid()})
+    ours = {"edition": EDITION, "process": os.getpid()}
+    return JsonResponse({**request.environ["witness"], **ours, "server": server_of(request)})
+
+
+def server_of(request: Any) -> Any:
+    """Return what an application's own server class says of itself."""
+    return request.environ.get("shop.server")
 
 
 def home(request: Any) -> Any:
@@ -69,6 +76,13 @@ def broken(request: Any) -> Any:
     raise LookupError("provoked")
 
 
+def notes(request: Any) -> Any:
+    """List what the database has: that of the test, in its memory, where that serves us."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT text FROM note")
+        return JsonResponse({"notes": [text for (text,) in cursor.fetchall()]})
+
+
 urlpatterns = [
     path("", home),
     path("witness", tell),
@@ -80,4 +94,5 @@ urlpatterns = [
     path("file", file),
     path("headers", headers),
     path("broken", broken),
+    path("notes", notes),
 ]

@@ -1,0 +1,70 @@
+"""Tests of the project on the package's live server; none of those that are found by name."""
+
+# Django is not there where types are checked.
+# mypy: disable-error-code="import-not-found, misc"
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles.testing import StaticLiveServerTestCase
+from django.core.servers.basehttp import ThreadedWSGIServer
+from django.db import connection
+from django.test.testcases import LiveServerThread
+from tests import Asking
+
+from wsgiref_fast.django.test import FastLiveServerTestCase, LiveServerMixin
+
+
+def files_of(server: Any) -> list[str]:
+    """Return the package folders of the code that serves, without the database's."""
+    parts = [server.serve_forever, server.RequestHandlerClass.handle]
+    return [Path(part.__code__.co_filename).parent.name for part in parts]
+
+
+class FastTest(Asking, FastLiveServerTestCase):
+    def test_the_server_is_the_package(self) -> None:
+        assert files_of(self.server_thread.httpd) == ["wsgiref_fast"] * 2
+        assert isinstance(self.server_thread.httpd, ThreadedWSGIServer)
+
+    def test_requests_share_a_connection(self) -> None:
+        assert self.ask("/") == (200, b"Welcome")
+        socket = self.connection.sock
+        assert socket is not None
+        assert self.ask("/digest", "POST", b"x" * 100_000)[0] == 200
+        assert self.connection.sock is socket
+
+    def test_the_server_has_the_database_of_the_test(self) -> None:
+        assert list(self.server_thread.connections_override) == ["default"]
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE note (text varchar)")
+            cursor.execute("INSERT INTO note VALUES ('from the test')")
+        status, body = self.ask("/notes")
+        with connection.cursor() as cursor:  # it is the same connection, and not closed
+            cursor.execute("DROP TABLE note")
+        assert (status, json.loads(body)) == (200, {"notes": ["from the test"]})
+
+
+class FastStaticTest(Asking, LiveServerMixin, StaticLiveServerTestCase):
+    def test_static_files_are_served(self) -> None:
+        status, body = self.ask("/static/site.css")
+        assert (status, body) == (200, Path("static/site.css").read_bytes())
+
+
+class OwnServer(ThreadedWSGIServer):
+    """A server class that the test case brings."""
+
+
+class OwnThread(LiveServerThread):
+    server_class = OwnServer
+
+
+class OwnServerTest(Asking, LiveServerMixin, StaticLiveServerTestCase):
+    server_thread_class = OwnThread
+
+    def test_a_server_class_of_ones_own_is_kept_and_faster(self) -> None:
+        assert isinstance(self.server_thread.httpd, OwnServer)
+        assert files_of(self.server_thread.httpd) == ["wsgiref_fast"] * 2
+        assert self.ask("/") == (200, b"Welcome")

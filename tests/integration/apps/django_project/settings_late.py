@@ -1,0 +1,8 @@
+"""The same project with the package where Django does not find its command first."""
+
+from __future__ import annotations
+
+import settings
+from settings import *  # noqa: F403
+
+INSTALLED_APPS = [*settings.INSTALLED_APPS, "wsgiref_fast.django"]
