@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -284,6 +285,24 @@ def is_listening(port: int) -> bool:
     except ConnectionError:
         return False
     return True
+
+
+def wait_until_refused(port: int) -> None:
+    """Wait until a port takes no more connections."""
+    for _ in range(int(PATIENCE / _PAUSE)):
+        if not is_listening(port):
+            return
+        time.sleep(_PAUSE)
+    raise AssertionError(f"port {port} is still listened on")
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of this host, signed by itself, and its key; return their files."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = f"{OPENSSL} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", f"subjectAltName=IP:{HOST},DNS:localhost"]
+    run([*command.split(), *names, "-out", str(certificate), "-keyout", str(key)])
+    return certificate, key
 
 
 def find_port() -> int:

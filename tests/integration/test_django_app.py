@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,8 +72,8 @@ def python(request: pytest.FixtureRequest, environments: Environments) -> Path:
     return environments(request.param)
 
 
-def tell(port: int, path: str = "/witness") -> dict[str, str]:
-    testimony: dict[str, str] = json.loads(fetch(port, path).body)
+def tell(port: int, path: str = "/witness") -> dict[str, Any]:
+    testimony: dict[str, Any] = json.loads(fetch(port, path).body)
     return testimony
 
 

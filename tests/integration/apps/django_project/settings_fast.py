@@ -1,5 +1,8 @@
 """The same project with the package among its applications."""
 
+# Its folder is where the project runs.
+# mypy: disable-error-code="import-not-found"
+
 from __future__ import annotations
 
 import settings
