@@ -179,4 +179,4 @@ def test_live_server_tests_pass(python: Path, tmp_path: Path) -> None:
     with harness.running(command, project, variables={"PYTHONPATH": f"{APPS}:."}) as program:
         program.wait_for(r"\nOK\n")
         assert program.process.wait(harness.PATIENCE) == 0
-        assert "Ran 5 tests" in program.log()
+        assert "Ran 8 tests" in program.log()

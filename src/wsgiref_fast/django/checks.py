@@ -25,8 +25,8 @@ def check_order(app_configs: Any = None, **_: Any) -> list[Any]:
         return []
     return [
         CheckWarning(
-            f"runserver is that of {owner!r}, which stands above {_NAME!r} in INSTALLED_APPS: "
-            "it runs Django's own server, not the faster one.",
+            f"runserver is that of {owner!r}, which stands above {_NAME!r} in INSTALLED_APPS "
+            "and hides the faster one.",
             hint=f"Put {_NAME!r} at the top of INSTALLED_APPS.",
             id="wsgiref_fast.W001",
         )

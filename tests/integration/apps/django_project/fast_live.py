@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
-from django.core.servers.basehttp import ThreadedWSGIServer
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler, WSGIServer
 from django.db import connection
+from django.test import SimpleTestCase
 from django.test.testcases import LiveServerThread
 from tests import Asking
 
+from wsgiref_fast.django import servers
 from wsgiref_fast.django.test import FastLiveServerTestCase, LiveServerMixin
 
 
@@ -68,3 +70,31 @@ class OwnServerTest(Asking, LiveServerMixin, StaticLiveServerTestCase):
         assert isinstance(self.server_thread.httpd, OwnServer)
         assert files_of(self.server_thread.httpd) == ["wsgiref_fast"] * 2
         assert self.ask("/") == (200, b"Welcome")
+
+
+class OwnHandler(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class OwnWay(WSGIRequestHandler):
+    def handle_one_request(self) -> None:
+        """Serve in a way that only Django's own handler has a step for."""
+
+
+class ClassesTest(SimpleTestCase):
+    def test_djangos_classes_have_counterparts(self) -> None:
+        assert servers.speed_up_server(WSGIServer) is servers.WSGIServer
+        assert servers.speed_up_server(ThreadedWSGIServer) is servers.ThreadedWSGIServer
+        assert servers.speed_up_handler(WSGIRequestHandler) is servers.WSGIRequestHandler
+
+    def test_a_derived_class_keeps_its_own_and_gets_the_rest_of_us(self) -> None:
+        fast = servers.speed_up_handler(OwnHandler)
+        assert fast.__mro__[1:3] == (OwnHandler, servers.WSGIRequestHandler)
+        assert fast.__qualname__ == "OwnHandler"
+        assert servers.speed_up_handler(fast) is fast
+
+    def test_what_has_another_way_is_left_alone(self) -> None:
+        assert servers.speed_up_handler(OwnWay) is OwnWay
+        assert servers.speed_up_server(dict) is dict
+        assert servers.speed_up_server("a name") == "a name"
