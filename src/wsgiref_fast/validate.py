@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -316,8 +317,17 @@ def check_environ(environ: object) -> None:
     _check_script_name(environ)
 
 
+#: Who is told of what is doubtful in place of a warning, by the thread that it happens in: a
+#: filter of warnings is everybody's.
+_doubts: dict[int, Callable[[str], object]] = {}
+
+
 def _warn(message: str) -> None:
-    warnings.warn(message, WSGIWarning, stacklevel=2)
+    tell = _doubts.get(get_ident())
+    if tell is None:
+        warnings.warn(message, WSGIWarning, stacklevel=2)
+    else:
+        tell(message)
 
 
 def _check_dictionary(environ: object, required: tuple[str, ...]) -> dict[Any, Any]:
