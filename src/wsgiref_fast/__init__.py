@@ -2,21 +2,26 @@
 
 Import a module of it in place of the original's (``from wsgiref_fast.simple_server import
 make_server``), or call `install` once, before anything else imports ``wsgiref``.
+
+For pytest, which would warn where this was imported before it started: PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
-
-from ._impl import IMPLEMENTATION as IMPLEMENTATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._impl import IMPLEMENTATION as IMPLEMENTATION
+
 __version__ = "0.1.0"
 __all__ = ["IMPLEMENTATION", "__version__", "install", "serve", "uninstall"]
 
 _SUBMODULES = frozenset(
-    {"handlers", "headers", "server", "simple_server", "status", "types", "util", "validate"}
+    {
+        *("handlers", "headers", "server", "simple_server", "status", "testing", "types", "util"),
+        "validate",
+    }
 )
 
 
@@ -49,7 +54,11 @@ def uninstall() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a submodule when it is first asked for."""
+    """Import what is first asked for: pytest imports the package for who needs nothing of it."""
+    if name == "IMPLEMENTATION":
+        from . import _impl
+
+        return _impl.IMPLEMENTATION
     if name in _SUBMODULES:
         from importlib import import_module
 

@@ -1,4 +1,7 @@
-"""pytest's fixture ``live_wsgi_server``: see `testing`, which is imported when it is used."""
+"""pytest's fixture ``live_wsgi_server``: see `testing`, which is imported when it is used.
+
+pytest imports this at each start, in projects too that have no use for it: PYTEST_DONT_REWRITE
+"""
 
 from __future__ import annotations
 
