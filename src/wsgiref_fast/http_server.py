@@ -49,6 +49,7 @@ class RequestMixin(BaseHTTPRequestHandler):
     plain. ``TCP_NODELAY`` is set.
     """
 
+    raw_requestline: bytes
     headers: Any = _LateMessage()
     # The header section of the current request, if it was plain.
     _section: bytes | None = None
@@ -116,7 +117,7 @@ class RequestMixin(BaseHTTPRequestHandler):
         """Return a time as a header has it; the current one is made once a second."""
         overridden = getattr(super().date_time_string, "__func__", None) is not _DATE_TIME
         if overridden or timestamp is not None:
-            return super().date_time_string(timestamp)  # type: ignore[arg-type]
+            return super().date_time_string(timestamp)
         now = int(time.time())
         if RequestMixin._date[0] != now:
             RequestMixin._date = now, super().date_time_string()

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def live_wsgi_server() -> Iterator[Callable[..., LiveServer]]:
-    """Return what serves a WSGI application: ``server = live_wsgi_server(app)``.
+    """Return what starts servers in a test.
 
-    Takes the arguments of `wsgiref_fast.testing.LiveServer` and returns that. All servers of a
-    test close with it. What their applications did against PEP 3333 fails it.
+    It takes the arguments of `wsgiref_fast.testing.LiveServer` and returns that. All servers of
+    a test close with it. What their applications did against PEP 3333 fails it.
     """
     from .testing import LiveServer
 

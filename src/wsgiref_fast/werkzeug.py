@@ -29,6 +29,9 @@ __all__ = ["WSGIRequestHandler", "accelerate", "install", "uninstall"]
 class _Sending(RequestMixin):
     """What is ours of a request handler; the rest of it is Werkzeug's."""
 
+    # Whether heads are responses', not interim ones or errors that nobody flushes.
+    _is_running = False
+
     def setup(self) -> None:
         """Make `rfile` and `wfile` of the connection."""
         super().setup()
@@ -36,8 +39,8 @@ class _Sending(RequestMixin):
             self.wfile: Any = ConnectionWriter(self.connection)
 
     def flush_headers(self) -> None:
-        """Write the head: it leaves with what follows, when Werkzeug flushes that."""
-        if type(self.wfile) is ConnectionWriter:
+        """Write a head: the response's leaves with what follows, when Werkzeug flushes that."""
+        if self._is_running and type(self.wfile) is ConnectionWriter:
             self.wfile.hold()
         super().flush_headers()
 
@@ -51,9 +54,11 @@ class _Sending(RequestMixin):
     def run_wsgi(self) -> None:
         """Run the application and send what it answers."""
         connection, rfile = self.connection, self.rfile
+        self._is_running = True
         try:
             super().run_wsgi()  # type: ignore[misc]
         finally:
+            self._is_running = False
             self.connection, self.rfile = connection, rfile
 
 
@@ -127,7 +132,7 @@ _INIT = serving.BaseWSGIServer.__init__
 def install() -> None:
     """Have each server of Werkzeug's that is made from now on read requests faster.
 
-    Whatever class of request handlers it is given is `accelerate`\\ d.
+    It uses what `accelerate` makes of the class of request handlers that it is given.
     """
 
     def __init__(  # noqa: N807
