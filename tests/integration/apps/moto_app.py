@@ -60,7 +60,13 @@ def use(s3: Any) -> list[Any]:
     for answer in answers:
         if isinstance(answer, dict) and "ResponseMetadata" in answer:
             metadata = answer["ResponseMetadata"]
-            for name in ("date", "x-amzn-requestid", "x-amz-request-id", "x-amz-id-2"):
+            for name in (
+                "date",
+                "last-modified",
+                "x-amzn-requestid",
+                "x-amz-request-id",
+                "x-amz-id-2",
+            ):
                 metadata["HTTPHeaders"].pop(name, None)
             metadata.pop("RequestId", None)
             metadata.pop("HostId", None)
