@@ -127,21 +127,20 @@ def send(port: int, request: bytes, pieces: int = 1, tls: ssl.SSLContext | None 
         connection = tls.wrap_socket(connection, server_hostname=HOST)
     with connection:
         size = -(-len(request) // pieces) or 1
-        for start in range(0, len(request), size):
-            with suppress(ConnectionError):  # refused before its end
+        with suppress(OSError):  # refused before its end
+            for start in range(0, len(request), size):
                 connection.sendall(request[start : start + size])
-        if tls is None:
-            connection.shutdown(socket.SHUT_WR)
+            if tls is None:
+                connection.shutdown(socket.SHUT_WR)
         return _VARYING.sub(b"", receive(connection))
 
 
 def receive(connection: socket.socket) -> bytes:
+    """Return what comes until the end, be it a reset."""
     blocks = []
-    try:
+    with suppress(ConnectionResetError):
         while block := connection.recv(65536):
             blocks.append(block)
-    except ConnectionResetError:
-        blocks.append(b"(reset)")
     return b"".join(blocks)
 
 
