@@ -126,7 +126,8 @@ def accelerate(handler_class: Any) -> Any:
 
 WSGIRequestHandler = accelerate(serving.WSGIRequestHandler)
 
-_INIT = serving.BaseWSGIServer.__init__
+_server_class: Any = serving.BaseWSGIServer
+_INIT = _server_class.__init__
 
 
 def install() -> None:
@@ -141,9 +142,9 @@ def install() -> None:
         handler = accelerate(serving.WSGIRequestHandler if handler is None else handler)
         _INIT(self, host, port, app, handler, *args, **kw)
 
-    serving.BaseWSGIServer.__init__ = __init__
+    _server_class.__init__ = __init__
 
 
 def uninstall() -> None:
     """Take back what `install` did."""
-    serving.BaseWSGIServer.__init__ = _INIT
+    _server_class.__init__ = _INIT

@@ -13,6 +13,7 @@ from typing import Any
 from werkzeug import serving
 
 from wsgiref_fast import werkzeug as ours
+from wsgiref_fast.http_server import RequestMixin
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:
@@ -80,7 +81,8 @@ def main(kind: str, way: str, *more: str) -> None:
         request_handler=ours.WSGIRequestHandler if kind == "faster" else None,
         ssl_context=(more[0], more[1]) if way == "tls" else None,
     )
-    is_ours = issubclass(server.RequestHandlerClass, ours.WSGIRequestHandler.__mro__[1])
+    handler_class: Any = server.RequestHandlerClass
+    is_ours = issubclass(handler_class, RequestMixin)
     assert is_ours == (kind != "plain")
     print(f"listening on {server.port}", flush=True)
     server.serve_forever()
