@@ -150,6 +150,8 @@ class Program:
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
+        #: The exit status that it is to end with.
+        self.status = 0
         self._log = log
         self._excused = 0
         self._port: int | None = None
@@ -251,11 +253,12 @@ def running(
             stderr=subprocess.STDOUT,
         )
     program = Program(process, log)
+    program.status = status
     try:
         yield program
     finally:
         ended_with = program.end(ends_by)
-    assert ended_with == status, f"{command} ended with {ended_with}:\n{program.log()}"
+    assert ended_with == program.status, f"{command} ended with {ended_with}:\n{program.log()}"
     assert not program.complaints(), program.log()
 
 
