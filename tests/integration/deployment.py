@@ -1,52 +1,49 @@
-"""Servers behind a proxy, run by the configurations of the documentation; clients that load them.
+"""Servers behind a proxy, run by the configurations and units of the documentation.
 
-What the documentation says is taken from its files, and only addresses and paths are replaced.
+What those say is taken from their files, and only addresses and paths are replaced.
 """
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import itertools
-import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import ssl
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+
+import pytest
 
 from support import wait_until
 
 from . import harness
-from .harness import APPS, HOST, PATIENCE
+from .harness import APPS, HOST, PATIENCE, needs
 
 DOCS = harness.ROOT / "docs" / "deploy"
 
 NGINX = harness.find_tool("nginx")
+#: Where Debian's nginx finds its modules.
+NGINX_STREAM = shutil.which("ngx_stream_module.so", os.F_OK, "/usr/share/nginx/modules")
 HAPROXY = harness.find_tool("haproxy")
+
+#: The proxies, and the configurations of those that read what they pass on.
+PROXIES = [
+    pytest.param(("nginx", "nginx.conf"), id="nginx", marks=needs(NGINX, "nginx")),
+    pytest.param(("haproxy", "haproxy.cfg"), id="haproxy", marks=needs(HAPROXY, "haproxy")),
+]
+
+#: Where clients come from; Linux has all of 127.0.0.0/8.
+CLIENT = "127.0.0.2"
 
 #: The addresses of the hosts in the documentation.
 HOSTS = [f"192.0.2.{number}:8000" for number in (11, 12, 13)]
-
-#: What clients send in turn: method, length of the body, whether the connection is kept.
-_REQUESTS = [
-    ("GET", 0, True),
-    ("POST", 10_000, True),
-    ("POST", 10, True),
-    ("GET", 0, False),
-    ("POST", 200_000, True),
-    ("PUT", 100, True),
-    ("POST", 1_000, False),
-]
-_CLIENTS = 6
 
 
 def read_document(name: str, replacements: Mapping[str, str]) -> str:
@@ -62,9 +59,6 @@ def read_unit(name: str) -> dict[str, str]:
     """Return the settings of a unit file; of several of one name, the last."""
     lines = [line for line in (DOCS / name).read_text().splitlines() if "=" in line]
     return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
-
-
-# The servers
 
 
 class Backend:
@@ -128,9 +122,6 @@ class Backend:
         self.program.process.wait(PATIENCE)
 
 
-# The proxies
-
-
 @dataclass
 class Proxy:
     """A running proxy, its ports with and without TLS, and the socket that it is told by."""
@@ -141,8 +132,15 @@ class Proxy:
     tls: ssl.SSLContext
     control: Path
 
-    def connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(HOST, self.port, timeout=PATIENCE, context=self.tls)
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection, from an address that is not the proxy's."""
+        return http.client.HTTPSConnection(
+            HOST, self.port, timeout=PATIENCE, context=self.tls, source_address=(CLIENT, 0)
+        )
+
+    def connect_plainly(self, port: int) -> http.client.HTTPConnection:
+        """Return a connection without TLS."""
+        return http.client.HTTPConnection(HOST, port, timeout=PATIENCE, source_address=(CLIENT, 0))
 
     def tell(self, command: str) -> str:
         """Tell HAProxy something by its control socket; return its answer."""
@@ -166,7 +164,9 @@ def make_certificate(folder: Path) -> ssl.SSLContext:
 
 
 @contextmanager
-def nginx(folder: Path, backends: list[Backend], document: str) -> Iterator[Proxy]:
+def _run_nginx(
+    folder: Path, backends: list[Backend], document: str, changes: Mapping[str, str]
+) -> Iterator[Proxy]:
     """Run nginx with a configuration of the documentation."""
     tls, port, plain_port = make_certificate(folder), harness.find_port(), harness.find_port()
     replacements = {
@@ -175,6 +175,7 @@ def nginx(folder: Path, backends: list[Backend], document: str) -> Iterator[Prox
         "/var/log/nginx/error.log": "stderr",
         "listen 443": f"listen {HOST}:{port}",
         **_replace_hosts(backends),
+        **changes,
     }
     if document == "nginx.conf":
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -187,7 +188,7 @@ def nginx(folder: Path, backends: list[Backend], document: str) -> Iterator[Prox
         }
     configuration = folder / "nginx.conf"
     configuration.write_text(read_document(document, replacements))
-    command = [str(NGINX), "-p", str(folder), "-e", "stderr", "-c", str(configuration)]
+    command = [str(NGINX), "-e", "stderr", "-c", str(configuration)]
     assert "[warn]" not in harness.run([*command, "-t"])
     with harness.running(command, folder, ends_by=signal.SIGTERM) as program:
         program.wait_until_listening(port)
@@ -197,13 +198,16 @@ def nginx(folder: Path, backends: list[Backend], document: str) -> Iterator[Prox
 
 
 @contextmanager
-def haproxy(folder: Path, backends: list[Backend], document: str) -> Iterator[Proxy]:
+def _run_haproxy(
+    folder: Path, backends: list[Backend], document: str, changes: Mapping[str, str]
+) -> Iterator[Proxy]:
     """Run HAProxy with a configuration of the documentation."""
     tls, port, plain_port = make_certificate(folder), harness.find_port(), harness.find_port()
     replacements = {
         "log /dev/log local0": "log stdout format raw local0 notice",
         "bind :443": f"bind {HOST}:{port}",
         **_replace_hosts(backends),
+        **changes,
     }
     if document == "haproxy.cfg":
         replacements |= {
@@ -221,97 +225,65 @@ def haproxy(folder: Path, backends: list[Backend], document: str) -> Iterator[Pr
 
 
 def _replace_hosts(backends: list[Backend]) -> dict[str, str]:
-    return {
-        host: f"{HOST}:{backend.port}" for host, backend in zip(HOSTS, backends, strict=True)
-    }
+    return {host: f"{HOST}:{backend.port}" for host, backend in zip(HOSTS, backends, strict=True)}
 
 
-# The clients
+class Site(NamedTuple):
+    """Servers and the proxy before them."""
+
+    kind: str
+    backends: list[Backend]
+    proxy: Proxy
+
+    def of_process(self, pid: int) -> Backend:
+        return next(backend for backend in self.backends if backend.pid == pid)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> harness.Response:
+        with closing(self.proxy.connect()) as connection:
+            return harness.ask(connection, path, method, headers=headers)
+
+    def drain(self, number: int) -> None:
+        """Have HAProxy give a server no more requests; wait until it has none."""
+        name = f"application/app{number + 1}"
+        assert self.proxy.tell(f"set server {name} state drain").strip() == ""
+        counts = f"show servers conn {name.partition('/')[0]}"
+        wait_until(lambda: _used_connections(self.proxy.tell(counts))[f"app{number + 1}"] == 0)
 
 
-@dataclass
-class Failure:
-    """A request that has not got its answer."""
-
-    client: int
-    method: str
-    begun: float
-    reason: str
+def _used_connections(table: str) -> dict[str, int]:
+    header, *rows = (line.split() for line in table.splitlines() if line)
+    column = header[1:].index("used_cur")  # it begins with "#"
+    return {row[0].partition("/")[2]: int(row[column]) for row in rows}
 
 
-class Load:
-    """Clients that make request after request, and look at each answer.
+@contextmanager
+def run_site(
+    kind: str,
+    document: str,
+    folder: Path,
+    python: Path,
+    *options: str,
+    changes: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
+    """Run three servers, and a proxy before them by a configuration of the documentation.
 
-    Attributes:
-        answered: how many good answers each version, and each process, has given.
-        failures: what was no good answer.
+    Args:
+        kind: ``nginx`` or ``haproxy``.
+        document: the name of the configuration.
+        folder: an empty one.
+        python: the interpreter of the servers.
+        options: more of their command line.
+        changes: what else is to be replaced in the configuration.
 
     """
-
-    def __init__(self, connect: Callable[[], http.client.HTTPConnection]) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._has_ended = threading.Event()
-        self.answered: Counter[str | int] = Counter()
-        self.failures: list[Failure] = []
-
-    def __str__(self) -> str:
-        return f"{self.total} requests answered, {len(self.failures)} failed: {self.failures}"
-
-    @property
-    def total(self) -> int:
-        """How many good answers there were."""
-        with self._lock:
-            return sum(count for who, count in self.answered.items() if isinstance(who, int))
-
-    def wait_for_more(self, count: int = 300) -> None:
-        """Wait until so many more were answered."""
-        goal = self.total + count
-        wait_until(lambda: self.total >= goal)
-
-    def wait_for(self, who: str | int, count: int = 20) -> None:
-        """Wait until a version, or a process, has answered so many more."""
-        goal = self.answered[who] + count
-        wait_until(lambda: self.answered[who] >= goal)
-
-    def __enter__(self) -> Load:
-        self._threads = [
-            threading.Thread(target=self._work, args=(number,)) for number in range(_CLIENTS)
-        ]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._has_ended.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
-        assert not any(thread.is_alive() for thread in self._threads)
-
-    def _work(self, client: int) -> None:
-        requests = itertools.islice(itertools.cycle(_REQUESTS), client, None)
-        with ExitStack() as stack:
-            connection: http.client.HTTPConnection | None = None
-            while not self._has_ended.is_set():
-                method, size, is_kept = next(requests)
-                if connection is None or not is_kept:
-                    stack.close()
-                    connection = self._connect()
-                    stack.callback(connection.close)
-                begun = time.monotonic()
-                try:
-                    answer = self._ask(connection, method, os.urandom(size))
-                except Exception as error:
-                    with self._lock:
-                        self.failures.append(Failure(client, method, begun, repr(error)))
-                    connection = None
-                else:
-                    with self._lock:
-                        self.answered.update((answer["version"], answer["pid"]))
-
-    def _ask(self, connection: http.client.HTTPConnection, method: str, body: bytes) -> Any:
-        answer = harness.ask(connection, "/", method, body or None)
-        assert answer.status == 200, f"{answer.status} {answer.body!r}"
-        account = json.loads(answer.body)
-        assert account["sha256"] == hashlib.sha256(body).hexdigest()
-        return account
+    with ExitStack() as stack:
+        backends = [Backend(python, folder, *options) for _ in range(3)]
+        for backend in backends:
+            stack.callback(backend.stop)
+            backend.start("1")
+        place = folder / "proxy"
+        place.mkdir()
+        run = {"nginx": _run_nginx, "haproxy": _run_haproxy}[kind]
+        yield Site(
+            kind, backends, stack.enter_context(run(place, backends, document, changes or {}))
+        )

@@ -5,86 +5,32 @@ They run by the configurations and units in ``docs/deploy``.
 
 from __future__ import annotations
 
-import itertools
 import json
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
+
 from support import wait_until
 
-from wsgiref_fast.server import Options
-
-from . import deployment, harness
+from . import harness
 from .conftest import Environments
-from .deployment import DOCS, HAPROXY, NGINX, Backend, Load, Proxy
+from .deployment import PROXIES, Site, run_site
 from .harness import needs
+from .load import Load
 
 pytestmark = needs(harness.OPENSSL, "openssl")
-
-needs_systemd = needs(shutil.which("systemd-analyze"), "systemd")
-
-PROXIES = [
-    pytest.param("nginx", marks=needs(NGINX, "nginx")),
-    pytest.param("haproxy", marks=needs(HAPROXY, "haproxy")),
-]
-DOCUMENTS = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}
-
-
-class Site(NamedTuple):
-    """Servers and the proxy before them."""
-
-    kind: str
-    backends: list[Backend]
-    proxy: Proxy
-
-    def of_process(self, pid: int) -> Backend:
-        return next(backend for backend in self.backends if backend.pid == pid)
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> harness.Response:
-        with closing(self.proxy.connect()) as connection:
-            return harness.ask(connection, path, method, headers=headers)
-
-    def drain(self, number: int) -> None:
-        """Have HAProxy give a server no more requests; wait until it has none."""
-        name = f"application/app{number + 1}"
-        assert self.proxy.tell(f"set server {name} state drain").strip() == ""
-        counts = f"show servers conn {name.partition('/')[0]}"
-        wait_until(lambda: _used_connections(self.proxy.tell(counts))[f"app{number + 1}"] == 0)
-
-
-def _used_connections(table: str) -> dict[str, int]:
-    header, *rows = (line.split() for line in table.splitlines() if line)
-    column = header[1:].index("used_cur")  # it begins with "#"
-    return {row[0].partition("/")[2]: int(row[column]) for row in rows}
-
-
-@contextmanager
-def _site(kind: str, folder: Path, python: Path, document: str, *options: str) -> Iterator[Site]:
-    with ExitStack() as stack:
-        backends = [Backend(python, folder, *options) for _ in range(3)]
-        for backend in backends:
-            stack.callback(backend.stop)
-            backend.start("1")
-        place = folder / "proxy"
-        place.mkdir()
-        run = getattr(deployment, kind)
-        yield Site(kind, backends, stack.enter_context(run(place, backends, document)))
 
 
 @pytest.fixture(params=PROXIES)
 def site(
     request: pytest.FixtureRequest, environments: Environments, tmp_path: Path
 ) -> Iterator[Site]:
-    kind = request.param
-    with _site(kind, tmp_path, environments("bare"), DOCUMENTS[kind]) as site:
+    kind, document = request.param
+    with run_site(kind, document, tmp_path, environments("bare")) as site:
         yield site
 
 
@@ -139,9 +85,7 @@ def test_of_a_killed_server_only_requests_in_flight_that_change_something_fail(
     assert len({failure.client for failure in load.failures}) == len(load.failures)
 
 
-def test_a_server_that_restarts_costs_no_request(
-    site: Site, tmp_path: Path
-) -> None:
+def test_a_server_that_restarts_costs_no_request(site: Site, tmp_path: Path) -> None:
     with Load(site.proxy.connect) as load:
         load.wait_for_more()
         held = _hold(site, "POST", tmp_path / "held")
@@ -159,9 +103,7 @@ def test_a_server_that_restarts_costs_no_request(
     assert load.failures == []
 
 
-def test_an_upgrade_of_one_after_the_other_costs_no_request(
-    site: Site
-) -> None:
+def test_an_upgrade_of_one_after_the_other_costs_no_request(site: Site) -> None:
     with Load(site.proxy.connect) as load:
         load.wait_for_more()
         for number, backend in enumerate(site.backends):

@@ -35,7 +35,7 @@ def describe(environ: dict[str, Any]) -> dict[str, Any]:
         "address": environ["REMOTE_ADDR"],
         "port": environ["REMOTE_PORT"],
         "scheme": environ["wsgi.url_scheme"],
-        "host": environ["HTTP_HOST"],
+        "host": environ.get("HTTP_HOST"),
         "forwarded": {name: environ[name] for name in forwarded},
     }
 
