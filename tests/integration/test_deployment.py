@@ -64,7 +64,7 @@ def _hold(site: Site, method: str, folder: Path) -> Held:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_of_a_killed_server_only_requests_in_flight_that_change_something_fail(
+def test_only_requests_in_flight_on_a_killed_server_fail(
     site: Site, tmp_path: Path, method: str
 ) -> None:
     with Load(site.proxy.connect) as load:
@@ -80,7 +80,8 @@ def test_of_a_killed_server_only_requests_in_flight_that_change_something_fail(
         assert answer.status == 502
     else:
         assert json.loads(answer.body)["pid"] != held.pid
-    assert {failure.method for failure in load.failures} <= {"POST"}
+    if site.kind == "nginx":  # HAProxy repeats nothing that was reset
+        assert {failure.method for failure in load.failures} <= {"POST"}
     assert all(failure.begun < gone_at for failure in load.failures), load.failures
     assert len({failure.client for failure in load.failures}) == len(load.failures)
 
