@@ -12,6 +12,7 @@ from ..server import Server
 from . import application, certificates
 from .listening import explained, find_sockets
 from .messages import FAILED, FINE, NAME, Stop, paint, say, warn
+from .reload import READY, follow_parent, tell_ready
 from .systemd import Notifier
 
 TYPE_CHECKING = False
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
     from typing import Any
-
-#: Set by the reloader: where to tell that this process serves, and what ends with the parent.
-_READY = "WSGIREF_FAST_READY"
-_PARENT = "WSGIREF_FAST_PARENT"
 
 _ALL = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
@@ -35,10 +32,7 @@ def serve(arguments: argparse.Namespace) -> int:
         Stop: it cannot.
 
     """
-    if _PARENT in os.environ:
-        from .reload import follow_parent
-
-        follow_parent()
+    follow_parent()
     notifier = Notifier()
     context = certificates.load(arguments)
     application.go_to(arguments.chdir)
@@ -52,6 +46,7 @@ def serve(arguments: argparse.Namespace) -> int:
             server.serve_forever(server.notifier.interval or 0.5)
         except KeyboardInterrupt:
             server.is_cut = True
+        server.tell_end()  # where the loop had no time to
     return FAILED if server.is_cut else FINE
 
 
@@ -69,35 +64,42 @@ class _Service(Server):
         self._has_terminal = _is_terminal()
         self._is_hung_up = False
         self._is_told_to_end = False
-        self._has_said_so = False
+        self._is_ending = False
+        self._has_told_end = False
 
     def begin(self) -> None:
         """Tell that it serves."""
-        is_reloaded = _READY in os.environ
+        is_reloaded = READY in os.environ
         text = f"serves {self.arguments.app} at {', '.join(_places(self))}"
         if is_reloaded:
             say(f"{NAME} {text}")
         else:
             _greet(self, self.arguments.app)
         self.notifier.send("READY=1", f"STATUS={text}")
-        _tell_ready()
+        tell_ready()
 
     def service_actions(self) -> None:
         """Do what signals have asked for."""
         if self._is_hung_up:
             self._is_hung_up = False
             self._load_anew()
-        if self._is_told_to_end and not self._has_said_so:
-            self._has_said_so = True
-            self.notifier.send("STOPPING=1", "STATUS=finishes what is under way")
+        if self._is_ending:
+            self.tell_end()
         if self.notifier.interval:
             self.notifier.send_life()
+
+    def tell_end(self) -> None:
+        """Tell the manager, once, that it ends."""
+        if not self._has_told_end:
+            self._has_told_end = True
+            self.notifier.send("STOPPING=1", "STATUS=finishes what is under way")
 
     # Signal handlers.
 
     def end(self, _number: int, _frame: object) -> None:
         """End once all is finished; the second time, at once."""
         is_second, self._is_told_to_end = self._is_told_to_end, True
+        self._is_ending = True
         self.stop(at_once=is_second)
         if is_second:
             self.is_cut = True
@@ -106,9 +108,10 @@ class _Service(Server):
     def hang_up(self, _number: int, _frame: object) -> None:
         """Load the certificate anew; end where it was the terminal that has gone."""
         if self._has_terminal and not _is_terminal():
-            self._is_told_to_end = True
+            self._is_ending = True  # not yet told: a reloader that ends too says so once more
             self.stop()
-        self._is_hung_up = True
+        else:
+            self._is_hung_up = True
 
     def _load_anew(self) -> None:
         """Have new connections use the certificate as it is now."""
@@ -143,17 +146,6 @@ def _signals(server: _Service) -> Iterator[None]:
 
 def _is_terminal() -> bool:
     return any(os.isatty(number) for number in range(3))
-
-
-def _tell_ready() -> None:
-    """Tell the reloader that this process serves, where it is one's child."""
-    number = os.environ.pop(_READY, "")
-    if number.isdigit():
-        try:
-            os.write(int(number), b"\n")
-            os.close(int(number))
-        except OSError:
-            pass  # it has gone
 
 
 # The banner.
