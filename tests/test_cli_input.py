@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -167,7 +168,7 @@ def test_help_tells_the_exit_codes() -> None:
     done = command("--help", COLUMNS="120")
     assert (done.returncode, done.stderr) == (0, "")
     codes = done.stdout.partition("exit codes:")[2].splitlines()
-    assert [line.split()[0] for line in codes[1:5]] == ["0", "1", "2", "130"]
+    assert [line.split()[0] for line in codes[1:6]] == ["0", "1", "2", "3,", "130"]
 
 
 @pytest.mark.parametrize(
@@ -273,6 +274,23 @@ def test_the_console_script_runs_modules_of_the_current_folder(folder: Path) -> 
     assert (done.stdout, done.stderr) == (f"['x'] {folder}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("address", "code", "message"),
+    [
+        ("unix:nonsense/app.sock", 2, "there is no folder"),
+        ("nonsense.invalid:8000", 2, "there is no host 'nonsense.invalid'"),
+        ("127.0.0.1:{taken}", 1, "it is in use"),
+    ],
+)
+def test_workers_are_not_begun_where_they_cannot_listen(
+    folder: Path, address: str, code: int, message: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = address.format(taken=taken.getsockname()[1])
+        line = refused("hello:app", "--workers=2", "--bind", given, folder=folder, code=code)
+        assert message in line
+
+
 def test_workers_without_gunicorn_say_what_to_install(folder: Path) -> None:
     (folder / "sitecustomize.py").write_text(
         "import importlib.util as u, sys\n"
@@ -280,7 +298,7 @@ def test_workers_without_gunicorn_say_what_to_install(folder: Path) -> None:
         "u.find_spec = lambda name, *rest: None if name == 'gunicorn' else find(name, *rest)\n",
         "utf-8",
     )
-    done = command("hello:app", "--workers=2", folder=folder, PYTHONPATH=str(folder))
+    done = command("hello:app", "--workers=2", "--bind=:0", folder=folder, PYTHONPATH=str(folder))
     assert done.returncode == 2
     assert done.stderr == (
         'wsgiref_fast: --workers needs gunicorn: pip install "wsgiref_fast[gunicorn]"\n'

@@ -68,6 +68,7 @@ def _serve(argv: list[str]) -> int:
     if arguments.reload:
         return _reload(arguments)
     if arguments.workers is not None:
+        _probe(arguments)
         return _work(arguments)
     from .serving import serve
 
@@ -81,6 +82,14 @@ def _reload(arguments: argparse.Namespace) -> int:
 
     with explained(arguments.bind):
         return run(arguments)
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be listened on: gunicorn would try again and again."""
+    from .listening import probe
+
+    if "GUNICORN_PID" not in os.environ:  # else it takes over the sockets of another one
+        probe(arguments.bind)
 
 
 def _work(arguments: argparse.Namespace) -> int:

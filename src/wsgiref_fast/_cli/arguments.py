@@ -24,6 +24,7 @@ exit codes:
   0    it has served until SIGINT or SIGTERM, and finished what was under way; --check found nothing
   1    an address cannot be listened on; a second signal has ended it at once; --check found something
   2    bad input: an option, a file that it names, or an application that cannot be imported
+  3, 4 gunicorn's, with --workers: a worker does not begin, or cannot import the application
   130  it was interrupted before it served
 
 SIGHUP loads the certificate anew. Sockets that systemd passes are served where no --bind is given.

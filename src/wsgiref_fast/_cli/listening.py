@@ -38,6 +38,23 @@ def explained(addresses: list[Address]) -> Iterator[None]:
         raise _explain_first(addresses, error) from None
 
 
+def probe(addresses: list[Address]) -> None:
+    """Try to listen on some addresses, without staying there; inherited ones are left alone.
+
+    Raises:
+        Stop: it cannot be.
+
+    """
+    for address in addresses:
+        if not _is_inherited(address):
+            with explained([address]):
+                Server(address).server_close()
+
+
+def _is_inherited(address: Address) -> bool:
+    return isinstance(address, str) and address.startswith("fd://")
+
+
 def find_sockets(server: Server) -> list[socket.socket]:
     """Return the listening sockets of a server."""
     found: list[socket.socket] = getattr(server, "listeners", None) or [
@@ -50,7 +67,7 @@ def find_sockets(server: Server) -> list[socket.socket]:
 def _explain_first(addresses: list[Address], error: Exception) -> Stop:
     """Return what is wrong with the first address that cannot be listened on."""
     for address in addresses:
-        if not (isinstance(address, str) and address.startswith("fd://")):
+        if not _is_inherited(address):
             try:
                 Server(address).server_close()
             except (OSError, OverflowError, UnicodeError) as its_own:
@@ -136,7 +153,7 @@ def _explain_path(path: str, what: str, error: Exception) -> Stop:
 
 def _check_descriptor(address: Address) -> None:
     """Refuse a descriptor that is no listening socket."""
-    if not (isinstance(address, str) and address.startswith("fd://")):
+    if not (isinstance(address, str) and _is_inherited(address)):
         return
     number = int(address.removeprefix("fd://"))
     try:
