@@ -128,10 +128,12 @@ def test_static_files_can_be_left_out(python: Path, tmp_path: Path) -> None:
         assert fetch(site.port, "/static/site.css").status == 404
 
 
+@pytest.mark.parametrize("settings", ["settings_shop", "settings_shop_alone"])
 def test_a_command_and_a_server_class_derived_from_djangos_are_kept(
-    python: Path, tmp_path: Path
+    python: Path, tmp_path: Path, settings: str
 ) -> None:
-    for site in serve(python, tmp_path, "--noreload", settings="settings_shop"):
+    for site in serve(python, tmp_path, "--noreload", settings=settings):
+        assert fetch(site.port, "/static/site.css").status == 200
         testimony = tell(site.port)
         assert testimony["server"] == "ShopServer"
         assert harness.is_ours(testimony["handler"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _APPLICATION = "wsgiref_fast.django"
+_STATIC_FILES = "django.contrib.staticfiles"
 
 
 def _find_next() -> Any:
@@ -23,13 +24,20 @@ def _find_next() -> Any:
     So static files are served where ``django.contrib.staticfiles`` is installed, and what
     other applications make of ``runserver`` is kept.
     """
+    return import_module(f"{_find_home()}.management.commands.runserver").Command
+
+
+def _find_home() -> str:
+    """Return the name of the application that has it."""
     home = "django.core"
+    if not apps.is_installed(_APPLICATION):  # another application's command is built on ours
+        return _STATIC_FILES if apps.is_installed(_STATIC_FILES) else home
     for config in reversed(apps.get_app_configs()):
         if config.name == _APPLICATION:
             break
         if "runserver" in find_commands(os.path.join(config.path, "management")):
             home = config.name
-    return import_module(f"{home}.management.commands.runserver").Command
+    return home
 
 
 _Next = _find_next()
