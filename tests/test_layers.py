@@ -35,22 +35,37 @@ LAYERS = [
     {"_status_html"},
     {"status"},
     {"server"},
+    {"http_server", "testing", "_frameworks", "_gunicorn"},
+    {"bottle", "django", "flask", "pytest_plugin", "werkzeug"},
     {"_alias"},
     {"__init__"},
+    {"gunicorn"},
     {"_cli"},
     {"__main__"},
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-#: What needs nothing of ours but each other: it can be copied out of here.
+#: What needs nothing of ours but each other: it can be copied out of here. Any may use it.
 ALONE = {"validate", "_validate_strict"}
+LEVELS |= dict.fromkeys(ALONE, -1)
 
 #: Not imported as a part of the package: `site` runs it, from a folder on the path.
 SCRIPTS = {"_startup.sitecustomize"}
 
 
-#: What an extra brings, and the module that asks for it.
-EXTRAS = {"_cli.watching": {"watchfiles"}}
+#: What of others is imported where there is need of it, and by which module.
+EXTRAS = {"_cli.watching": {"watchfiles"}, "_gunicorn.settings": {"gunicorn"}}
+
+#: What a module, or all of a subpackage, cannot be imported without.
+NEEDS = {
+    "_cli.arbiter": {"gunicorn"},
+    "bottle": {"bottle"},
+    "django": {"django"},
+    "flask": {"click", "flask", "werkzeug"},
+    "gunicorn": {"gunicorn"},
+    "pytest_plugin": {"pytest"},
+    "werkzeug": {"werkzeug"},
+}
 
 
 def find_modules() -> dict[str, Path]:
@@ -65,12 +80,19 @@ def find_modules() -> dict[str, Path]:
 
 
 MODULES = find_modules()
-IMPORTABLE = sorted(MODULES.keys() - SCRIPTS)
+
+
+def needs_of(module: str) -> set[str]:
+    """Return what of others a module cannot be imported without."""
+    return NEEDS.get(module) or NEEDS.get(layer_of(module), set())
 
 
 def layer_of(module: str) -> str:
     """Name what LAYERS has for a module: that of a subpackage stands for all in it."""
     return module.partition(".")[0]
+
+
+IMPORTABLE = sorted(module for module in MODULES.keys() - SCRIPTS if not needs_of(module))
 
 
 def level_of(module: str) -> float:
@@ -202,7 +224,8 @@ def test_nothing_outside_the_standard_library_is_imported(module: str) -> None:
     }
     # What `site` would have imported in the place of our start-up script.
     names -= {"sitecustomize"} if module in SCRIPTS else set()
-    assert names <= sys.stdlib_module_names | {"wsgiref_fast"} | EXTRAS.get(module, set())
+    foreign = needs_of(module) | EXTRAS.get(module, set())
+    assert names <= sys.stdlib_module_names | {"wsgiref_fast"} | foreign
 
 
 @pytest.mark.parametrize("module", IMPORTABLE)
