@@ -544,6 +544,48 @@ def test_the_first_request_of_a_new_connection_may_be_on_the_way(
 
 
 @pytest.mark.parametrize("threads", [0, 2])
+def test_connections_that_wait_may_send_one_more_request_while_it_drains(threads: int) -> None:
+    options = {"keep_alive_timeout": LATER, "header_timeout": LATER, "drain_timeout": LATER}
+    with (
+        serving(echo_app, threads=threads, **options) as server,
+        client_of(server) as idle,
+        client_of(server) as silent,
+    ):
+        server.ends_for_good = True
+        assert "connection" not in idle.ask().headers
+        ending = threading.Thread(target=server.shutdown)
+        ending.start()
+        wait_until(lambda: _refuses(server))
+        for client in (idle, silent):
+            answer = client.ask(method="POST")
+            assert (answer.status, answer.headers.get("connection")) == (200, "close")
+            assert client.is_closed()
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
+
+
+def test_connections_that_wait_are_closed_when_it_has_drained() -> None:
+    options = {"keep_alive_timeout": LATER, "header_timeout": LATER, "drain_timeout": 0.05}
+    with (
+        serving(echo_app, **options) as server,
+        client_of(server) as idle,
+        client_of(server) as silent,
+    ):
+        assert "connection" not in idle.ask().headers
+        server.shutdown()
+        assert idle.is_closed()
+        assert silent.is_closed()
+
+
+def _refuses(server: Server) -> bool:
+    try:
+        with client_of(server):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
+@pytest.mark.parametrize("threads", [0, 2])
 def test_a_request_that_has_come_in_part_is_finished(threads: int) -> None:
     with (
         serving(echo_app, threads=threads) as server,

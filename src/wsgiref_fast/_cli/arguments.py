@@ -49,6 +49,7 @@ _HELP = {
     "send_timeout": "in which a client takes nothing of a response",
     "handshake_timeout": "for a TLS handshake",
     "shutdown_timeout": "for what is under way when it ends",
+    "drain_timeout": "for one more request of each idle connection when it ends",
     "threads": "threads that run the application; 0: the loop's own does",
     "loops": "loops, each with a thread; for free-threaded Python",
 }

@@ -216,16 +216,18 @@ class Loop:
             if peer.is_waiting:
                 self._guard(peer, peer.on_readable)  # what it has sent is under way
                 if peer.is_waiting:
-                    self._wait_for_first_request(peer)
+                    self.let_drain(peer)
 
-    def _wait_for_first_request(self, peer: Peer) -> None:
-        """Close a connection that waits, unless it is so new that its request may be on the way."""
-        is_shaking = peer.state == HANDSHAKE
-        options = self.options
-        given = options.handshake_timeout if is_shaking else options.header_timeout
-        left = peer.deadline - given + _GRACE - time.monotonic()
-        if (peer.is_first or is_shaking) and left > 0:
-            peer.set_deadline(min(left, given))
+    def let_drain(self, peer: Peer) -> None:
+        """Close a connection that waits, unless its next request may be on the way."""
+        options, seconds = self.options, self.options.drain_timeout
+        usual = options.keep_alive_timeout
+        if peer.is_first or peer.state == HANDSHAKE:
+            is_shaking = peer.state == HANDSHAKE
+            usual = options.handshake_timeout if is_shaking else options.header_timeout
+            seconds = max(seconds, peer.deadline - usual + _GRACE - time.monotonic())
+        if seconds > 0:
+            peer.set_deadline(min(seconds, usual))
         else:
             peer.close()
 

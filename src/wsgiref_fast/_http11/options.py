@@ -53,6 +53,9 @@ class Options:
     handshake_timeout = 10.0
     #: Seconds for what is under way when the server shuts down.
     shutdown_timeout = 30.0
+    #: Seconds, of these, in which a connection that has nothing under way may send one more
+    #: request when the server shuts down, as proxies do on those that they keep. 0: none.
+    drain_timeout = 0.0
 
     #: How many threads run applications; none: the loop's own does.
     threads = 0
@@ -103,6 +106,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "send_timeout": (0.001, _FOREVER),
     "handshake_timeout": (0.001, _FOREVER),
     "shutdown_timeout": (0.0, _FOREVER),
+    "drain_timeout": (0.0, _FOREVER),
     "threads": (0, 10_000),
     "loops": (1, 1000),
 }

@@ -455,7 +455,7 @@ class Peer:
                 connection.receive(data)
                 self.advance()
             elif self.loop.is_stopping:
-                self.close()
+                self.loop.let_drain(self)
             else:
                 self.set_deadline(
                     options.header_timeout if self.is_first else options.keep_alive_timeout
