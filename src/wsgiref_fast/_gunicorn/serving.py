@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from .._http11.loop import Loop
 from .._http11.peer import Peer
@@ -20,40 +19,18 @@ if TYPE_CHECKING:
     from .._http11.pool import Pool
     from .._http11.proxies import TrustedProxies
 
-#: Seconds that a connection without a request is still heard when its worker is to end: the
-#: request may be under way, as the client was told that it could.
-_HEARD_AT_LAST = 2.0
-
 
 class WorkerPeer(Peer):
-    """A connection that its worker's end does not surprise."""
+    """A connection whose worker has gunicorn's settings and log."""
 
     __slots__ = ()
 
     loop: WorkerLoop
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether nothing is under way, nor may be."""
-        return super().is_waiting and self.loop.time_to_hear() <= 0
-
-    @property
     def can_send_files(self) -> bool:
         """Whether the system can, and may, send a file to the socket by itself."""
         return bool(self.loop.worker.cfg.sendfile) and super().can_send_files
-
-    def part(self) -> None:
-        """Wait for a last request, but not long."""
-        left = self.loop.time_to_hear()
-        if super().is_waiting and self.deadline > time.monotonic() + left:
-            self.set_deadline(left)
-
-    def _wait_for_more(self) -> None:
-        left = self.loop.time_to_hear()
-        if left > 0 and self.connection.is_idle and not self.connection.has_ended:
-            self.set_deadline(left)
-        else:
-            super()._wait_for_more()
 
     def log_exception(self, errors: Any) -> None:
         """Log the current exception, as gunicorn does."""
@@ -76,7 +53,6 @@ class WorkerLoop(Loop):
     ) -> None:
         super().__init__(server, listeners, pool, is_first)
         self.worker = server.worker
-        self._heard_until = 0.0
         self.constants["wsgi.multiprocess"] = True
         self.constants["SERVER_SOFTWARE"] = self.worker.server_software
 
@@ -88,22 +64,12 @@ class WorkerLoop(Loop):
     def stop(self, at_once: bool = False) -> None:
         """End `run`: once what is under way is finished, or at once."""
         self._most_peers = 0  # also where it is just accepting one after the other
-        if not self.is_stopping:
-            patience = min(_HEARD_AT_LAST, self.options.shutdown_timeout)
-            self._heard_until = time.monotonic() + patience
         super().stop(at_once)
-
-    def time_to_hear(self) -> float:
-        """Return for how many seconds connections without a request are heard at the end."""
-        return self._heard_until - time.monotonic() if self.is_stopping else 0.0
 
     def _begin_to_end(self) -> None:
         super()._begin_to_end()
         for listener in self.worker.sockets:
             listener.close()
-        for peer in list(self.peers.values()):
-            if isinstance(peer, WorkerPeer):
-                self._guard(peer, peer.part)
 
     def is_usual(self) -> bool:
         """Tell whether requests can be served without a word to the loop."""

@@ -17,6 +17,10 @@ _LONGEST_REQUEST_LINE = 8190
 _LONGEST_FIELD = 8190
 _MOST_FIELDS = 32768
 
+#: Seconds that a kept connection is still heard when its worker is to end: a request may be
+#: under way, as the client was told that it could.
+_DRAIN_TIMEOUT = 2.0
+
 #: Settings that change nothing here, and why.
 _WITHOUT_EFFECT = {
     "casefold_http_method": "methods stay as they were sent",
@@ -46,6 +50,7 @@ def make_options(cfg: Any) -> dict[str, Any]:
         "threads": cfg.threads if cfg.threads > 1 else 0,
         "keep_alive_timeout": cfg.keepalive or 0.001,  # not kept at all, see `Loop.may_keep`
         "shutdown_timeout": cfg.graceful_timeout,
+        "drain_timeout": min(_DRAIN_TIMEOUT, cfg.graceful_timeout),
         "max_request_line": max(line, 16),
         "max_header_line": _limit(field, 16, 1 << 20),
         "max_header_fields": fields,
