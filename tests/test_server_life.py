@@ -581,7 +581,7 @@ def _refuses(server: Server) -> bool:
     try:
         with client_of(server):
             return False
-    except ConnectionRefusedError:
+    except ConnectionError:  # reset: it came just as the socket was closed
         return True
 
 
