@@ -240,6 +240,17 @@ def test_the_access_log_goes_to_the_error_stream(folder: Path, style: str, line:
         assert re.fullmatch(line, served.next_line())
 
 
+def test_a_status_page_is_where_it_was_asked_for(folder: Path) -> None:
+    given = ("--bind", "127.0.0.1:0", "--status-path", "/-/status")
+    with service("hello", *given, folder=folder) as served:
+        assert served.get("/hello") == (200, b"/hello")
+        status, text = served.get("/-/status/metrics")
+        assert status == 200
+        assert b'wsgiref_fast_responses_total{status="200"} 1' in text
+    with service("hello", *given, "--status-allowed", "10.0.0.1", folder=folder) as served:
+        assert served.get("/-/status")[0] == 403
+
+
 @only_if(IS_POSIX)
 def test_a_parent_is_told_when_it_serves(folder: Path) -> None:
     program = "import os\nos.write(1, b'imported')\n" + APPLICATION

@@ -197,6 +197,18 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="connections begin with the PROXY protocol, version 1 or 2",
     )
+    group.add_argument(
+        "--status-path",
+        type=values.status_path,
+        metavar="PATH",
+        help="show there what the server does, below it as /metrics for Prometheus and /json",
+    )
+    group.add_argument(
+        "--status-allowed",
+        type=values.status_allowed,
+        metavar="LIST",
+        help="who may see it: addresses, networks, unix, * (default: this machine)",
+    )
 
 
 def _add_tls(parser: argparse.ArgumentParser) -> None:
@@ -273,6 +285,12 @@ def _check_together(arguments: argparse.Namespace) -> None:
         raise Stop("--client-certs needs --ca-certs: who signs the certificates")
     if arguments.ca_certs is not None and (arguments.client_certs or "none") == "none":
         raise Stop("--ca-certs needs --client-certs optional or required")
+    if arguments.status_allowed and arguments.status_path is None:
+        raise Stop("--status-allowed needs --status-path")
+    if arguments.status_path is not None and arguments.workers:
+        raise Stop(
+            "--status-path and --workers do not go together: each process has its own numbers"
+        )
     if arguments.reload_dir and not arguments.reload:
         raise Stop("--reload-dir needs --reload")
     if arguments.reload and arguments.workers:

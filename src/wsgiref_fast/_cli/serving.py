@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ..types import WSGIApplication
+
 _ALL = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
@@ -39,7 +41,7 @@ def serve(arguments: argparse.Namespace) -> int:
     app = application.load(arguments.app, arguments.factory)
     with explained(arguments.bind):
         server = _Service(arguments, notifier, ssl_context=context)
-    server.set_app(app)
+    server.set_app(_with_status_page(server, app, arguments))
     with server, _signals(server):
         server.begin()
         try:
@@ -48,6 +50,18 @@ def serve(arguments: argparse.Namespace) -> int:
             server.is_cut = True
         server.tell_end()  # where the loop had no time to
     return FAILED if server.is_cut else FINE
+
+
+def _with_status_page(
+    server: Server, app: WSGIApplication, arguments: argparse.Namespace
+) -> WSGIApplication:
+    """Return an application with the status page that was asked for."""
+    if arguments.status_path is None:
+        return app
+    from ..status import ALLOWED, StatusPage
+
+    allowed = arguments.status_allowed or ALLOWED
+    return StatusPage(server, app, arguments.status_path, allowed=allowed)
 
 
 class _Service(Server):

@@ -93,6 +93,32 @@ def names_of(name: str) -> Callable[[str], tuple[str, ...]]:
     return convert
 
 
+def status_path(text: str) -> str:
+    """Return the path of a status page."""
+    from ..status import check_path
+
+    if not text:
+        raise Invalid("a status page's path is like /-/status")
+    try:
+        return check_path(text)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+
+
+def status_allowed(text: str) -> list[str]:
+    """Return the addresses that may see a status page, from a list with commas."""
+    from .._http11.proxies import Addresses
+
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise Invalid("there is nothing in the list")
+    try:
+        Addresses(names, "those allowed")
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    return names
+
+
 def server_header(text: str) -> str:
     """Return what a `Server` header may say."""
     return str(_checked("server_header", text))
