@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 from typing import Any
 
 from werkzeug import serving
@@ -84,6 +86,9 @@ def main(kind: str, way: str, *more: str) -> None:
     handler_class: Any = server.RequestHandlerClass
     is_ours = issubclass(handler_class, RequestMixin)
     assert is_ours == (kind != "plain")
+    # An interrupt that is raised may be lost: in what is called as a thread's object dies.
+    end = threading.Thread(target=server.shutdown)
+    signal.signal(signal.SIGINT, lambda *_: end.start())
     print(f"listening on {server.port}", flush=True)
     server.serve_forever()
 
