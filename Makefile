@@ -13,8 +13,9 @@ SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx'
 run: $(VENV)/.run
 	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
 
+# Each file's tests in one of several processes; PYTEST_ARGS=-n0 has all in this one.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 # Real applications, each in an environment that the tests make below build/integration.
 # -rs says which tests want a program that is not installed.

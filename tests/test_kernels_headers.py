@@ -824,7 +824,7 @@ def test_a_late_override_works_alike_and_at_once_and_ends_at_once(name: str, whe
     assert before == after != late
 
 
-@pytest.mark.parametrize("extra", EXTRAS, ids=repr)
+@pytest.mark.parametrize("extra", EXTRAS, ids=" ".join)
 def test_an_attribute_that_comes_late_works_alike(extra: dict[str, Any]) -> None:
     found = []
     for place in range(2):
