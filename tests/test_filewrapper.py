@@ -263,7 +263,9 @@ def test_a_subclass_calls_its_base() -> None:
     assert list(Limited(io.BytesIO(b"abcdef"), 2)) == [b"ab", b"c"]
 
 
-@pytest.mark.parametrize("wrong", [3, None, object(), "text"], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize(
+    "wrong", [3, None, object(), "text"], ids=lambda wrong: type(wrong).__name__
+)
 def test_next_of_something_else_raises(wrong: Any) -> None:
     assert outcome(FileWrapper.__next__, wrong)[:2] == ("raised", AttributeError)
 

@@ -488,7 +488,11 @@ def test_a_wrong_status_that_the_application_insists_on_is_met_as_in_the_origina
         compare(Plan(status=status, kind=kind, stubborn=True, cls="BaseCGIHandler"))
 
 
-@pytest.mark.parametrize("block", ["text", bytearray(b"a"), memoryview(b"a"), None, 3], ids=lambda block: type(block).__name__)
+@pytest.mark.parametrize(
+    "block",
+    ["text", bytearray(b"a"), memoryview(b"a"), None, 3],
+    ids=lambda block: type(block).__name__,
+)
 def test_a_block_that_is_not_bytes_is_refused(block: Any) -> None:
     run = compare(Plan(blocks=(block,)))
     assert run.log[-1] == "AssertionError: write() argument must be a bytes instance"
