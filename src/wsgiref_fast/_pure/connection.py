@@ -95,8 +95,8 @@ class Connection:
     """
 
     __slots__ = (
-        *("_buffer", "_checked", "_chunk_left", "_file", "_has_ended", "_has_skipped", "_length"),
-        *("_limits", "_line_overhead", "_lines", "_request", "_state"),
+        *("_buffer", "_checked", "_file", "_has_ended", "_has_skipped", "_left", "_length"),
+        *("_limits", "_line_overhead", "_lines", "_pieces", "_request", "_state"),
         *("is_for_head", "wants_continue"),
     )
 
@@ -113,9 +113,11 @@ class Connection:
         self._lines: list[bytes] = []
         self._checked = 0
         self._has_skipped = False
-        # Of the body: its length, or of what has come of it; the rest of a chunk.
+        # Of the body: its length, or of what has come of it; what is left of it, or of a chunk.
         self._length = 0
-        self._chunk_left = 0
+        self._left = 0
+        # What has come of a body of a known length, and is in no file yet.
+        self._pieces: list[bytes] = []
         self._line_overhead = 0
         self._file: Any = None
         #: Whether a method that is HEAD has come: no answer has a body then.
@@ -141,14 +143,16 @@ class Connection:
     @property
     def buffered(self) -> int:
         """How many bytes are here that no request was made of."""
-        return len(self._buffer)
+        return len(self._buffer) + sum(map(len, self._pieces))
 
     def receive(self, data: bytes) -> None:
         """Take bytes; none of them: the client sends no more."""
-        if data:
-            self._buffer += data
-        else:
+        if not data:
             self._has_ended = True
+        elif self._state == _BODY:
+            self._gather(data)
+        else:
+            self._buffer += data
 
     def next_request(self) -> Request | None:
         """Return the next request, once it is here in full; else `None`.
@@ -173,6 +177,7 @@ class Connection:
         """Let go of what is here of a request."""
         file, self._file = self._file, None
         self._buffer.clear()
+        self._pieces.clear()
         if file is not None:
             try:
                 file.close()
@@ -298,7 +303,7 @@ class Connection:
 
             self._file = SpooledTemporaryFile(max_size=self._limits.spool_size)  # noqa: SIM115
         elif length is not None:
-            self._length = _request.parse_content_length(length)
+            self._length = self._left = _request.parse_content_length(length)
             if self._length > self._limits.max_body:
                 raise BadRequest(413, "Body too large")
             variables["CONTENT_LENGTH"] = str(self._length)
@@ -323,26 +328,45 @@ class Connection:
         """Take a body of a known length; a long one goes to a file."""
         buffer, request = self._buffer, self._request
         assert request is not None
-        if buffer:
-            self.wants_continue = False
-        if self._file is None:
-            if self._length <= self._limits.spool_size:
-                if len(buffer) < self._length:
-                    return False
+        is_long = self._length > self._limits.spool_size
+        if buffer and self._left == self._length:  # what came with the head
+            if self._length <= len(buffer) and not is_long:
+                self.wants_continue = False
                 request.body = io.BytesIO(memoryview(buffer)[: self._length])
                 del buffer[: self._length]
                 return True
-            if not buffer:
-                return False
+            first = bytes(buffer)
+            buffer.clear()
+            self._gather(first)
+        if is_long and self._pieces:
+            self._spool()
+        if self._left:
+            return False
+        if is_long:
+            self._hand_over()
+        else:
+            # As one object, which the file has for its own without another copy.
+            request.body = io.BytesIO(b"".join(self._pieces))
+        return True
+
+    def _gather(self, data: bytes) -> None:
+        """Take bytes of a body of a known length; those beyond it begin the next request."""
+        self.wants_continue = False
+        if len(data) > self._left:
+            self._buffer += data[self._left :]
+            data = data[: self._left]
+        self._pieces.append(data)
+        self._left -= len(data)
+
+    def _spool(self) -> None:
+        """Put what has come of a body into its file."""
+        if self._file is None:
             from tempfile import TemporaryFile
 
             self._file = TemporaryFile()  # noqa: SIM115 - the connection closes it
-            self._chunk_left = self._length
-        self._chunk_left -= self._store(self._chunk_left)
-        if self._chunk_left:
-            return False
-        self._hand_over()
-        return True
+        for piece in self._pieces:
+            self._file.write(piece)
+        self._pieces.clear()
 
     def _store(self, size: int) -> int:
         """Put up to so many bytes into the body's file; return how many there were."""
@@ -364,8 +388,8 @@ class Connection:
         if buffer:
             self.wants_continue = False
         if self._state == _CHUNK:
-            self._chunk_left -= self._store(self._chunk_left)
-            if self._chunk_left:
+            self._left -= self._store(self._left)
+            if self._left:
                 return False
             self._state = _CHUNK_END
         if self._state == _CHUNK_END:
@@ -401,7 +425,7 @@ class Connection:
         self._length += size
         if self._length > self._limits.max_body:
             raise BadRequest(413, "Body too large")
-        self._chunk_left = size
+        self._left = size
         self._state = _CHUNK if size else _TRAILERS
         if not size:
             self._line_overhead = 0  # of the trailers from now on
