@@ -153,6 +153,15 @@ def test_seconds_may_be_whole() -> None:
     assert Options(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).ssl_context is not None
 
 
+def test_a_context_of_a_client_is_refused() -> None:
+    with pytest.raises(ValueError, match="ssl_context is a client's"):
+        Options(ssl_context=ssl.create_default_context())
+    unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unchecked.check_hostname = False
+    with pytest.raises(ValueError, match="CLIENT_AUTH"):
+        Options(ssl_context=unchecked)
+
+
 def test_one_server_s_options_are_not_another_s() -> None:
     Options(threads=3)
     assert Options().threads == 0

@@ -137,13 +137,21 @@ def _check(name: str, value: Any) -> Any:
             raise TypeError(f"server_header must be a str, not {value!r}")
         if not ((value.isascii() and value.isprintable()) or not value):
             raise ValueError(f"server_header must be printable ASCII, not {value!r}")
-    elif name == "ssl_context" and value is not None and not hasattr(value, "wrap_socket"):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {value!r}")
+    elif name == "ssl_context" and value is not None:
+        _check_context(value)
     elif name == "proxy_protocol" and not isinstance(value, bool):
         raise TypeError(f"proxy_protocol must be a bool, not {value!r}")
     elif name in ("trusted_proxies", "proxy_headers"):
         return _check_names(name, value)
     return value
+
+
+def _check_context(context: Any) -> None:
+    if not hasattr(context, "wrap_socket"):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {context!r}")
+    protocol = getattr(getattr(context, "protocol", None), "name", "")
+    if protocol == "PROTOCOL_TLS_CLIENT" or getattr(context, "check_hostname", False):
+        raise ValueError("ssl_context is a client's; a server's is for ssl.Purpose.CLIENT_AUTH")
 
 
 def _check_names(name: str, value: Any) -> tuple[str, ...]:
