@@ -1040,6 +1040,24 @@ def test_what_others_may_share_goes_on_not_to_block() -> None:
         assert not os.get_blocking(listener.fileno())
 
 
+def test_handle_request_waits_each_time_on_what_others_may_share() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = os.dup(listener.fileno())
+        with Server(f"fd://{ours}") as server:
+            server.set_app(path_app)
+            server.timeout = PATIENCE
+            calls: list[str] = []
+            server.handle_timeout = lambda: calls.append("timeout")  # type: ignore[method-assign]
+            for number in range(2):
+                with client_of(server) as client:
+                    asking = threading.Timer(0.05, client.send, [f"/{number}"])
+                    asking.start()
+                    server.handle_request()
+                    asking.join()
+                    assert not calls
+                    assert client.receive().body == f"/{number}".encode()
+
+
 def test_an_inherited_unix_socket_keeps_its_file(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

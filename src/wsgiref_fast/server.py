@@ -192,7 +192,10 @@ class Server(WSGIServer):
 
     def handle_request(self) -> None:
         """Serve one request; wait for it at most `timeout` seconds, then `handle_timeout`."""
-        bounds = [t for t in (self.socket.gettimeout(), self.timeout) if t is not None]
+        own = self.socket.gettimeout()
+        if self._shares_sockets:  # since the last call it does not block, which says nothing
+            own = own or None
+        bounds = [t for t in (own, self.timeout) if t is not None]
         until = time.monotonic() + min(bounds) if bounds else None
         if not self._serve_loops(0.5, 1, until):
             self.handle_timeout()
