@@ -451,6 +451,21 @@ def test_accept_of_a_program_is_called(contexts: Contexts) -> None:
     assert len(seen) == 1
 
 
+def test_a_server_without_a_base_environ_serves(contexts: Contexts) -> None:
+    """As with the original, where a handler makes environs alone."""
+
+    class Bare(WSGIServer):
+        def server_bind(self) -> None:
+            socketserver.TCPServer.server_bind(self)
+
+    class Handler(QuietHandler):
+        def get_environ(self) -> dict[str, Any]:
+            return {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.0"}
+
+    with running(wrapped(contexts, Bare, handler_class=Handler)) as server:
+        assert greets(server, contexts)
+
+
 def test_a_context_of_a_program_wraps(contexts: Contexts) -> None:
     class Context(ssl.SSLContext):
         calls: list[dict[str, Any]]

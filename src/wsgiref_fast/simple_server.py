@@ -193,7 +193,8 @@ class WSGIServer(WaitingServer):
         }
 
     def _start_waiting(self) -> Waiting:
-        if hasattr(self.socket, "do_handshake_on_connect"):  # TLS has been put in its place
+        # Where TLS has been put in its place. Who makes environs alone may have no base of them.
+        if hasattr(self.socket, "do_handshake_on_connect") and hasattr(self, "base_environ"):
             self.base_environ.setdefault("HTTPS", "on")
         return super()._start_waiting()
 
