@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from certificates import CAN_BE_MADE, Authority, Pair
-from support import PATIENCE, connected, receive_all, running, split_response
+from support import PATIENCE, connected, receive_all, running, split_response, wait_until
 from wsgiref_fast._tls import make_context
 from wsgiref_fast.server import Server
 
@@ -175,3 +176,79 @@ def test_tls_follows_what_a_proxy_has_told(
             told = json.loads(split_response(connection.recv(65536))[2])
     assert seen == ["9.9.9.9"]
     assert told["HTTPS"] == "on"
+
+
+# What goes wrong before a handshake begins
+
+
+class Broken(ssl.SSLContext):
+    """A context whose next connections fail; put in the place of a good one while it serves."""
+
+    def wrap_socket(self, sock: socket.socket, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("broken")
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["raises", "closes"])
+@pytest.mark.parametrize("with_preface", [False, True])
+def test_a_context_that_fails_costs_its_connections_alone(
+    authority: Authority, server_pair: Pair, kind: str, with_preface: bool
+) -> None:
+    good = make_context(server_pair.certificate, server_pair.key)
+    bad: ssl.SSLContext = Broken(ssl.PROTOCOL_TLS_SERVER)
+    if kind == "closes":  # as ssl does where OpenSSL wants no server of it
+        bad = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        bad.check_hostname = False
+    options: dict[str, Any] = {"max_connections": 1}
+    if with_preface:
+        options |= {"trusted_proxies": "127.0.0.1", "proxy_protocol": True}
+    preface = b"PROXY TCP4 9.9.9.9 8.8.8.8 5555 80\r\n" if with_preface else b""
+    with make(good, **options) as server:
+        server.options.ssl_context = bad
+        for _ in range(2):
+            with connected(server) as plain:
+                if with_preface:  # the loop knows of it before its handshake begins
+                    wait_until(lambda: server.stats.connections["preface"] == 1)
+                    plain.sendall(preface)
+                assert is_closed(plain)
+        server.options.ssl_context = good
+        with connected(server) as plain:
+            plain.sendall(preface)
+            with authority.client_context().wrap_socket(
+                plain, server_hostname="127.0.0.1"
+            ) as connection:
+                connection.sendall(GET)
+                assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_who_shakes_hands_as_the_server_ends_does_not_hold_it_up(
+    authority: Authority, server_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context(server_pair.certificate, server_pair.key)
+    times = dict.fromkeys(("handshake_timeout", "header_timeout", "shutdown_timeout"), 3600.0)
+    monkeypatch.setattr("wsgiref_fast._http11.loop._GRACE", 3600.0)
+    with make(context, **times) as server:
+        told = threading.Event()
+
+        def look() -> None:
+            if server._loops[0].is_ending:
+                told.set()
+
+        server.service_actions = look
+        with connected(server) as plain:
+            wait_until(lambda: server.stats.connections["handshake"] == 1)
+            ending = threading.Thread(target=server.shutdown)
+            ending.start()
+            assert told.wait(PATIENCE)
+            monkeypatch.setattr("wsgiref_fast._http11.loop._GRACE", 0.05)
+            with authority.client_context().wrap_socket(plain, server_hostname="127.0.0.1"):
+                ending.join(PATIENCE)
+                is_over = not ending.is_alive()
+            server.stop(at_once=True)
+    assert is_over

@@ -340,7 +340,7 @@ class Loop:
             raise
         self.counts.accepted += 1
         self.peers[peer.descriptor] = peer
-        peer.begin()
+        self._guard(peer, peer.begin)
         if peer.state == CLOSED:
             return
         _impl.heed(self, [(peer.descriptor, READ)])  # most have sent their request by now
@@ -364,6 +364,11 @@ class Loop:
     def is_usual(self) -> bool:
         """Tell whether requests can be served without a word to the loop."""
         return self._pool is None and self._log_access is None and not self._is_for_one
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether `run` has begun to end: who waits has been told so."""
+        return self._end_at is not None
 
     @property
     def may_keep(self) -> bool:
@@ -393,9 +398,7 @@ class Loop:
 
     def _submit(self, peer: Peer, job: Callable[[], object]) -> None:
         assert self._pool is not None
-        if peer.wanted:
-            self._poller.unregister(peer.descriptor)
-            peer.wanted = 0
+        self.ignore(peer)
         peer.deadline = float("inf")
         peer.hand_to_thread()
         self._pool.submit(job)
@@ -408,13 +411,17 @@ class Loop:
             self._poller.modify(peer.descriptor, events)
         peer.wanted = events
 
+    def ignore(self, peer: Peer) -> None:
+        """Wait for nothing on a connection's behalf."""
+        if peer.wanted:
+            self._poller.unregister(peer.descriptor)
+            peer.wanted = 0
+
     def forget(self, peer: Peer) -> None:
         """Close a connection's socket."""
         if self.peers.pop(peer.descriptor, None) is None:
             return
-        if peer.wanted:
-            self._poller.unregister(peer.descriptor)
-            peer.wanted = 0
+        self.ignore(peer)
         peer.say_goodbye()
         peer.sock.close()
         self._dead += peer.queued is not None

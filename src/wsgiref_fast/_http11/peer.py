@@ -178,9 +178,9 @@ class Peer:
     def _begin_to_read(self) -> None:
         context = self.options.ssl_context
         if context is None:
-            self.state = READING
-            self.set_deadline(self.options.header_timeout)
+            self._begin_to_listen()
             return
+        self.loop.ignore(self)  # ssl closes what it cannot take
         try:
             self.sock.getpeername()  # ssl forgets to close one that has gone
             self.sock = context.wrap_socket(
@@ -192,6 +192,13 @@ class Peer:
         self.is_plain = False
         self.state = HANDSHAKE
         self.set_deadline(self.options.handshake_timeout)
+
+    def _begin_to_listen(self) -> None:
+        """Wait for the first request; not for long where the server ends."""
+        self.state = READING
+        self.set_deadline(self.options.header_timeout)
+        if self.loop.is_ending:
+            self.loop.let_drain(self)
 
     def on_readable(self) -> None:
         """Go on, as there are bytes, or the client has closed its side."""
@@ -312,9 +319,8 @@ class Peer:
             self.close()
         else:
             self.variables = describe_client(sock)
-            self.state = READING
             self.loop.want(self, _WANT_READ)
-            self.set_deadline(self.options.header_timeout)
+            self._begin_to_listen()
             self._read()
 
     def _receive(self) -> bytes | None:
