@@ -543,6 +543,31 @@ def test_the_first_request_of_a_new_connection_may_be_on_the_way(
         assert not ending.is_alive()
 
 
+def test_who_was_not_yet_accepted_has_time_for_a_first_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wsgiref_fast._http11.loop._GRACE", LATER)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if environ["PATH_INFO"] == "/wait":
+            entered.set()
+            assert go_on.wait(PATIENCE)
+        return path_app(environ, start_response)
+
+    options = {"header_timeout": 3 * LATER, "shutdown_timeout": LATER}
+    with serving(app, **options) as server, client_of(server) as busy:
+        busy.send("/wait")
+        assert entered.wait(PATIENCE)
+        with client_of(server) as new:  # while the loop accepts nobody
+            server.stop()
+            go_on.set()
+            assert busy.receive().body == b"/wait"
+            wait_until(lambda: all(loop.is_ending for loop in server._loops))
+            new.send("/new")
+            assert new.receive().body == b"/new"
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 def test_connections_that_wait_may_send_one_more_request_while_it_drains(threads: int) -> None:
     options = {"keep_alive_timeout": LATER, "header_timeout": LATER, "drain_timeout": LATER}

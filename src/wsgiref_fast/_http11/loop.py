@@ -204,7 +204,7 @@ class Loop:
 
     def _begin_to_end(self) -> None:
         """Take what has come so far, and no more."""
-        self._end_at = time.monotonic() + self.options.shutdown_timeout
+        end_at = time.monotonic() + self.options.shutdown_timeout
         for descriptor in list(self._listeners):
             while self._is_accepting and not self._is_for_one and self._accept(descriptor):
                 pass
@@ -217,6 +217,7 @@ class Loop:
                 self._guard(peer, peer.on_readable)  # what it has sent is under way
                 if peer.is_waiting:
                     self.let_drain(peer)
+        self._end_at = end_at
 
     def let_drain(self, peer: Peer) -> None:
         """Close a connection that waits, unless its next request may be on the way."""
