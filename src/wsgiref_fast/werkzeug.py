@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import select
 import socket
+import threading
 
 from werkzeug import serving
 
@@ -92,17 +93,19 @@ def _is_readable(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-_ended: socket.socket | None = None
+_ended: int | None = None
+_lock = threading.Lock()  # of two that were made at once, one would be closed while it is used
 
 
 def _find_ended() -> int:
     """Return the descriptor of a connection whose other end was closed."""
     global _ended
-    if _ended is None or _ended.fileno() < 0:
-        ended, other = socket.socketpair()
-        other.close()
-        _ended = ended
-    return _ended.fileno()
+    with _lock:
+        if _ended is None:
+            ended, other = socket.socketpair()
+            other.close()
+            _ended = ended.detach()  # it stays open as long as the process
+        return _ended
 
 
 #: What was made of which class.

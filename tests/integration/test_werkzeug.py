@@ -207,6 +207,37 @@ def test_install_serves_who_names_no_request_handler(python: str, tmp_path: Path
         assert b'"PATH_INFO": "/"' in send(program.wait_for_port(), REQUESTS["minimal"])
 
 
+_AT_ONCE = """\
+import os, sys, threading
+from wsgiref_fast import werkzeug
+
+sys.setswitchinterval(1e-6)
+for _ in range(200):
+    werkzeug._ended = None
+    found, barrier = [], threading.Barrier(8)
+
+    def find():
+        barrier.wait()
+        found.append(werkzeug._find_ended())
+
+    threads = [threading.Thread(target=find) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1, found
+    os.close(found[0])
+"""
+
+
+def test_threads_whose_requests_are_the_first_share_a_descriptor(
+    python: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "at_once.py"
+    script.write_text(_AT_ONCE)
+    assert harness.run([python, "-X", "dev", str(script)]) == ""
+
+
 @pytest.mark.parametrize("kind", ["plain", "faster"])
 def test_a_unix_socket_is_served(python: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / "socket"
