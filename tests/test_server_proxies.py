@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from support import PATIENCE, Lines, connected, exchange, running, split_response, wait_until
+from support import (
+    PATIENCE,
+    Lines,
+    connected,
+    exchange,
+    receive_all,
+    running,
+    split_response,
+    wait_until,
+)
 from wsgiref_fast.server import Options, Server
 
 pytestmark = pytest.mark.usefixtures("implementation")
@@ -393,3 +402,20 @@ def test_a_server_ends_while_a_preface_is_awaited() -> None:
         wait_until(lambda: server.stats.connections["preface"] == 1)
     with connection:
         assert connection.recv(1) == b""
+
+
+def test_a_preface_that_came_in_time_is_heard_by_a_busy_server() -> None:
+    options = {"trusted_proxies": "127.0.0.1", "proxy_protocol": True}
+    with serving(**options) as server, connected(server) as connection:
+        wait_until(lambda: server.stats.connections["preface"] == 1)
+
+        def keep_busy(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            server.set_app(tell)
+            (waiting,) = (each for each in server._loops[0].peers.values() if each.doing[0] == "p")
+            connection.sendall(V1 + f"{GET}Connection: close\r\n\r\n".encode())
+            waiting.set_deadline(0.0)
+            return tell(environ, start_response)
+
+        server.set_app(keep_busy)
+        assert ask(server, preface=V1)
+        assert b"200 OK" in receive_all(connection)

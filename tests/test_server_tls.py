@@ -252,3 +252,42 @@ def test_who_shakes_hands_as_the_server_ends_does_not_hold_it_up(
                 is_over = not ending.is_alive()
             server.stop(at_once=True)
     assert is_over
+
+
+def test_a_handshake_that_was_done_in_time_is_heard_by_a_busy_server(
+    authority: Authority, server_pair: Pair
+) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = authority.client_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    context = make_context(server_pair.certificate, server_pair.key)
+    with make(context) as server, connected(server) as plain:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        wait_until(lambda: server.stats.connections["handshake"] == 1)
+
+        def keep_busy(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            server.set_app(tell)
+            (waiting,) = (each for each in server._loops[0].peers.values() if each.doing[0] == "h")
+            plain.sendall(outgoing.read())
+            waiting.set_deadline(0.0)
+            return tell(environ, start_response)
+
+        server.set_app(keep_busy)
+        assert ask(server, authority.client_context())
+        client.write(GET)
+        plain.sendall(outgoing.read())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            block = plain.recv(65536)
+            assert block
+            incoming.write(block)
+            try:
+                answer += client.read(65536)
+            except ssl.SSLWantReadError:
+                pass
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -263,13 +263,17 @@ class Peer:
                 self._note_timeout(what)
                 self._refuse(BadRequest(408, f"Request {what} not received in time"))
         elif self.state == PREFACE:
-            self._note_timeout("head")
-            self.log_error("PROXY protocol: header not received in time")
-            self.close()
+            self._read_preface()
+            if self.state == PREFACE:
+                self._note_timeout("head")
+                self.log_error("PROXY protocol: header not received in time")
+                self.close()
         elif self.state == HANDSHAKE:
-            self._note_timeout("handshake")
-            self.log_error("TLS handshake not finished in time")
-            self.close()
+            self._shake_hands()
+            if self.state == HANDSHAKE:
+                self._note_timeout("handshake")
+                self.log_error("TLS handshake not finished in time")
+                self.close()
         elif self.state == LINGERING:
             self.close()
 
