@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs, quote
 
-from ._http11.proxies import Addresses, parse_address, split_node
+from ._http11.proxies import PROXIED, Addresses, parse_address, split_node
 from ._status_html import render_page
 from ._status_text import METRICS_TYPE, render_json, render_metrics
 
@@ -148,14 +148,9 @@ class StatusPage:
         address = environ.get("REMOTE_ADDR", "")
         if address not in self._allowed:
             return False
-        if any(key.startswith(_TRACES) for key in environ) and not self._is_told(address):
+        if not environ.get(PROXIED, not any(key.startswith(_TRACES) for key in environ)):
             return False  # whose address that is, nobody knows
         return not _is_here(address) or _asks_for_here(environ.get("HTTP_HOST", ""))
-
-    def _is_told(self, address: str) -> bool:
-        """Tell whether a trusted proxy has said that this is the client's address."""
-        trusted = self._server.options.trusted_proxies
-        return bool(trusted) and address not in Addresses(trusted, "trusted_proxies")
 
 
 def check_path(path: str) -> str:

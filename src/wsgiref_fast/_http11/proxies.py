@@ -24,12 +24,29 @@ _VARIABLES = {
 }
 FIELDS = tuple(_VARIABLES)
 
-# A parameter of a Forwarded element: a token, and a token or a quoted string.
+#: The variable that is true where a trusted proxy has told the client's address; false where
+#: that is a proxy's, too, or what others have said of it was dropped.
+PROXIED = "wsgiref_fast.proxied"
+
+#: The most elements of a list that are looked at, from the nearest proxy's on.
+_HOPS = 64
+#: The most parts that commas in quoted strings may cut an element of Forwarded into.
+_PARTS = 8
+
+# A parameter of a Forwarded element: a token, and a token or a quoted string. Nothing can be
+# read in two ways, which a client would have tried again and again.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PAIR = re.compile(rf"[ \t]*({_TOKEN})=({_TOKEN}|\"(?:[^\"\\]|\\.)*\")[ \t]*")
+_PAIR = rf"({_TOKEN})=({_TOKEN}|\"[^\"\\]*(?:\\.[^\"\\]*)*\")"
+_PAIRS = re.compile(_PAIR)
+_ELEMENT = re.compile(rf"[ \t]*(?:{_PAIR}[ \t]*)?(?:;[ \t]*(?:{_PAIR}[ \t]*)?)*")
+
+#: No address is longer, with the zone that it may have.
+_LONGEST_ADDRESS = 64
+_ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 _PORT = re.compile(r"[0-9]{1,5}")
-_HOST = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
-_PREFIX = re.compile(r"(?:/[!$&'()*+,;=:@A-Za-z0-9._~-]+)*/?")
+_HIDDEN_PORT = re.compile(r"_[A-Za-z0-9._-]+")
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_PREFIX = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[!$&'()*+,;=:@A-Za-z0-9._~-]+)*/?")
 
 
 class Addresses:
@@ -100,11 +117,9 @@ class TrustedProxies:
     def apply(self, environ: WSGIEnvironment) -> None:
         """Put into an environ what trusted proxies say of its request, and drop what others do."""
         if not self.trusts(environ["REMOTE_ADDR"]):
-            for variable in _VARIABLES.values():
-                environ.pop(variable, None)
+            _drop(environ, _VARIABLES.values())
             return
-        for variable in self._dropped:
-            environ.pop(variable, None)
+        _drop(environ, self._dropped)
         if "forwarded" in self._heard:
             self._apply_forwarded(environ)
         else:
@@ -117,7 +132,7 @@ class TrustedProxies:
         if chosen is None:
             return
         element = elements[chosen]
-        _set_client(environ, element.get("for", ""))
+        self._set_client(environ, element["for"])
         _set_scheme(environ, element.get("proto", ""))
         _set_host(environ, element.get("host", ""))
 
@@ -126,18 +141,21 @@ class TrustedProxies:
         clients = _split(environ.get("HTTP_X_FORWARDED_FOR", ""))
         chosen = self._choose(clients)
         if chosen is not None:
-            _set_client(environ, clients[chosen])
+            self._set_client(environ, clients[chosen])
+
+        # Counted from the end: what a client has sent stands before all that proxies add.
+        hop = 1 if chosen is None else len(clients) - chosen
 
         def value_of(variable: str) -> str:
             values = _split(environ.get(variable, ""))
-            if chosen is not None and len(values) == len(clients):
-                return values[chosen]
+            if len(values) >= hop:
+                return values[-hop]
             return values[-1] if values else ""  # of the nearest proxy
 
         _set_scheme(environ, value_of("HTTP_X_FORWARDED_PROTO"))
         _set_host(environ, value_of("HTTP_X_FORWARDED_HOST"))
         port = value_of("HTTP_X_FORWARDED_PORT")
-        if _PORT.fullmatch(port):
+        if _is_port(port):
             environ["SERVER_PORT"] = port
         _set_prefix(environ, value_of("HTTP_X_FORWARDED_PREFIX"))
 
@@ -156,27 +174,45 @@ class TrustedProxies:
                 break
         return chosen
 
+    def _set_client(self, environ: WSGIEnvironment, node: str) -> None:
+        host, port = split_node(node)
+        environ["REMOTE_ADDR"] = host
+        environ["REMOTE_PORT"] = port if _is_port(port) else ""
+        environ[PROXIED] = not self.trusts(host)
 
-@lru_cache(maxsize=1024)
+
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address; one of IPv4 that is mapped into IPv6 as that; `None` where it is none."""
+    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    host, percent, zone = text.partition("%")
     try:
-        found = ip_address(text.partition("%")[0])
+        found = ip_address(host)
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    mapped = getattr(found, "ipv4_mapped", None)
+    if percent and (found.version == 4 or mapped or not _ZONE.fullmatch(zone)):
+        return None
+    return mapped or found
 
 
 def _address_in(node: str) -> str | None:
     """Return the address of a node (RFC 7239 section 6), which may have a port."""
-    host, _ = split_node(node)
+    host, port = split_node(node)
+    if port and not (_is_port(port) or _HIDDEN_PORT.fullmatch(port)):
+        return None
     return host if parse_address(host) is not None else None
 
 
 def split_node(node: str) -> tuple[str, str]:
     """Return address and port, each empty where there is none."""
     if node.startswith("["):
-        host, _, rest = node[1:].partition("]")
+        host, bracket, rest = node[1:].partition("]")
+        if not bracket or rest[:1] not in ("", ":"):
+            return node, ""
         return host, rest.removeprefix(":")
     if node.count(":") == 1:
         host, _, port = node.partition(":")
@@ -184,38 +220,68 @@ def split_node(node: str) -> tuple[str, str]:
     return node, ""
 
 
+def _is_port(text: str) -> bool:
+    return _PORT.fullmatch(text) is not None and int(text) <= 65535
+
+
+def _drop(environ: WSGIEnvironment, variables: Iterable[str]) -> None:
+    """Take variables out of an environ, and leave word that there were some."""
+    for variable in variables:
+        if environ.pop(variable, None) is not None:
+            environ[PROXIED] = False
+
+
 def _split(value: str) -> list[str]:
-    return [part for part in (part.strip(" \t") for part in value.split(",")) if part]
+    """Return the last elements of a list, without those that are empty."""
+    parts = value.rsplit(",", _HOPS)[-_HOPS:]
+    return [part for part in (part.strip(" \t") for part in parts) if part]
 
 
 def _parse_forwarded(value: str) -> list[dict[str, str]]:
-    """Return the elements of a ``Forwarded``; none where any of it is malformed."""
-    elements: list[dict[str, str]] = [{}]
-    position = 0
-    while position < len(value):
-        if value[position] in " \t":
-            position += 1
-        elif value[position] == ",":
-            elements.append({})
-            position += 1
-        elif value[position] == ";":
-            position += 1
-        else:
-            found = _PAIR.match(value, position)
-            if found is None or (found.end() < len(value) and value[found.end()] not in ",;"):
-                return []
-            text = found[2]
-            if text.startswith('"'):
-                text = re.sub(r"\\(.)", r"\1", text[1:-1])
-            elements[-1].setdefault(found[1].lower(), text)
-            position = found.end()
-    return [element for element in elements if element]
+    """Return the last elements of a ``Forwarded``: those after all that is malformed.
+
+    It is read from its end, which is the nearest proxy's: a client that begins with half a
+    quoted string must not have it swallow what proxies add.
+    """
+    elements: list[dict[str, str]] = []
+    end = len(value)
+    for _ in range(_HOPS):
+        start = _find_element(value, end)
+        if start is None:
+            break
+        element = _read_element(value[start:end])
+        if element is None:
+            break
+        if element:
+            elements.append(element)
+        if start == 0:
+            break
+        end = start - 1
+    return elements[::-1]
 
 
-def _set_client(environ: WSGIEnvironment, node: str) -> None:
-    host, port = split_node(node)
-    environ["REMOTE_ADDR"] = host
-    environ["REMOTE_PORT"] = port if _PORT.fullmatch(port) else ""
+def _find_element(value: str, end: int) -> int | None:
+    """Return where the element starts that ends at `end`; `None` where none does."""
+    comma = end
+    for _ in range(_PARTS):
+        comma = value.rfind(",", 0, comma)
+        if _ELEMENT.fullmatch(value, comma + 1, end):
+            return comma + 1
+        if comma < 0 or '"' not in value[comma + 1 : end]:
+            return None
+    return None
+
+
+def _read_element(text: str) -> dict[str, str] | None:
+    """Return the parameters of a well-formed element; `None` where there is one twice."""
+    element: dict[str, str] = {}
+    for name, value in _PAIRS.findall(text):
+        if name.lower() in element:
+            return None
+        if value.startswith('"'):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        element[name.lower()] = value
+    return element
 
 
 def _set_scheme(environ: WSGIEnvironment, scheme: str) -> None:
