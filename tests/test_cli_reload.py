@@ -48,10 +48,11 @@ with Server(("127.0.0.1", 0)) as server:
 #: What it does in a child: it imports `application` from the watched folder.
 CHILD = """
 import os, signal, sys
-from wsgiref_fast._cli.reload import follow_parent, tell_ready
+from wsgiref_fast._cli.reload import follow_parent, take_ready, tell_ready
 from wsgiref_fast.server import Server
 
 follow_parent()
+ready = take_ready()
 print("starting", os.getpid(), flush=True)
 sys.path.insert(0, os.environ["WATCHED"])
 import application
@@ -68,7 +69,7 @@ def end(number, frame):
 
 signal.signal(signal.SIGINT, end)
 signal.signal(signal.SIGTERM, end)
-tell_ready()
+tell_ready(ready)
 server.serve_forever()
 server.server_close()
 print("ended", os.getpid(), flush=True)
@@ -522,7 +523,7 @@ def test_without_a_parent_there_is_nobody_to_tell(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv(reload.READY, raising=False)
     monkeypatch.delenv(reload.PARENT, raising=False)
     before = threading.active_count()
-    reload.tell_ready()
+    reload.tell_ready(reload.take_ready())
     reload.follow_parent()
     assert threading.active_count() == before
 
@@ -533,7 +534,7 @@ def test_a_parent_that_has_gone_does_not_matter_to_one_that_is_ready(
     ready, told = os.pipe()
     os.close(ready)
     monkeypatch.setenv(reload.READY, str(told))
-    reload.tell_ready()
+    reload.tell_ready(reload.take_ready())
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(told)
     assert reload.READY not in os.environ

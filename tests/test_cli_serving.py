@@ -279,6 +279,52 @@ def test_a_parent_is_told_when_it_serves(folder: Path) -> None:
         served.process.kill()
 
 
+#: Writes which of some descriptors a program has that an application starts.
+_STARTER = """
+import subprocess, sys
+SCRIPT = '''
+import os, sys
+print(*(name for name in os.environ if name in ("WSGIREF_FAST_READY", "WSGIREF_FAST_PARENT")))
+for number in os.environ["NUMBERS"].split():
+    try:
+        os.fstat(int(number))
+        print(number)
+    except OSError:
+        pass
+'''
+with open("seen", "wb") as seen:
+    subprocess.run([sys.executable, "-c", SCRIPT], close_fds=False, stdout=seen, check=True)
+"""
+
+
+@only_if(IS_POSIX)
+def test_what_an_application_starts_inherits_nothing(folder: Path) -> None:
+    """Else it would listen on, and answer nobody, after the server has ended."""
+    (folder / "hello.py").write_text(_STARTER + APPLICATION, "utf-8")
+    ready, told = os.pipe()
+    life, own_life = os.pipe()
+    with (
+        os.fdopen(ready, "rb"),
+        os.fdopen(own_life, "wb"),
+        os.fdopen(told, "wb"),
+        os.fdopen(life, "rb"),
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        numbers = (listener.fileno(), told, life)
+        with service(
+            *("hello", "--bind", f"fd://{listener.fileno()}"),
+            folder=folder,
+            places=0,
+            environ={
+                "WSGIREF_FAST_READY": str(told), "WSGIREF_FAST_PARENT": str(life),
+                "NUMBERS": " ".join(map(str, numbers)),
+            },
+            pass_fds=numbers,
+        ) as served:
+            assert served.next_line().startswith("wsgiref_fast serves hello at ")
+    assert (folder / "seen").read_text("utf-8").split() == []
+
+
 @only_if(IS_POSIX)
 def test_standard_streams_that_are_closed_are_no_sockets(folder: Path) -> None:
     program = APPLICATION + "\nprint('to nobody', flush=True)\nos.write(1, b'x' * 10)\n"

@@ -51,6 +51,19 @@ def probe(addresses: list[Address]) -> None:
                 Server(address).server_close()
 
 
+def keep_from_children(addresses: list[Address]) -> None:
+    """Have what the application starts not inherit the sockets that this process has inherited.
+
+    It would go on to listen there, and answer nobody, after this process has ended.
+    """
+    for address in addresses:
+        if isinstance(address, str) and _is_inherited(address):
+            try:
+                os.set_inheritable(int(address.removeprefix("fd://")), False)
+            except OSError:
+                pass  # it is said later that it is none
+
+
 def _is_inherited(address: Address) -> bool:
     return isinstance(address, str) and address.startswith("fd://")
 

@@ -99,15 +99,26 @@ def _drop_own_options(words: Sequence[str]) -> list[str]:
 # A child.
 
 
-def tell_ready() -> None:
-    """Tell the parent, where there is one, that this process serves."""
+def take_ready() -> int | None:
+    """Return the descriptor for `tell_ready`; `None` where there is no parent.
+
+    Neither it nor the variable is inherited further: call it before the application's code.
+    """
     number = os.environ.pop(READY, None)
-    if number is not None:
+    if number is None:
+        return None
+    os.set_inheritable(int(number), False)
+    return int(number)
+
+
+def tell_ready(descriptor: int | None) -> None:
+    """Tell the parent, where there is one, that this process serves."""
+    if descriptor is not None:
         try:
-            os.write(int(number), b"\n")
+            os.write(descriptor, b"\n")
         except BrokenPipeError:
             pass  # it has gone, or waits for another by now
-        os.close(int(number))
+        os.close(descriptor)
 
 
 def follow_parent(patience: float = 60.0) -> None:

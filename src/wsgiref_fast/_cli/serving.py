@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from .. import IMPLEMENTATION, __version__
 from ..server import Server
 from . import application, certificates
-from .listening import explained, find_sockets
+from .listening import explained, find_sockets, keep_from_children
 from .messages import FAILED, FINE, NAME, Stop, paint, say, warn
-from .reload import READY, follow_parent, tell_ready
+from .reload import follow_parent, take_ready, tell_ready
 from .systemd import Notifier
 
 TYPE_CHECKING = False
@@ -35,12 +35,14 @@ def serve(arguments: argparse.Namespace) -> int:
 
     """
     follow_parent()
+    ready = take_ready()
+    keep_from_children(arguments.bind)
     notifier = Notifier()
     context = certificates.load(arguments)
     application.go_to(arguments.chdir)
     app = application.load(arguments.app, arguments.factory)
     with explained(arguments.bind):
-        server = _Service(arguments, notifier, ssl_context=context)
+        server = _Service(arguments, notifier, ready, ssl_context=context)
     server.set_app(_with_status_page(server, app, arguments))
     with server, _signals(server):
         server.begin()
@@ -69,10 +71,18 @@ class _Service(Server):
 
     ends_for_good = True
 
-    def __init__(self, arguments: argparse.Namespace, notifier: Notifier, **options: Any) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        notifier: Notifier,
+        ready: int | None,
+        **options: Any,
+    ) -> None:
         super().__init__(list(arguments.bind), **{**arguments.options, **options})
         self.arguments = arguments
         self.notifier = notifier
+        #: Tells the reloader, which has started it, that it serves.
+        self.ready = ready
         #: Whether something was under way when it ended.
         self.is_cut = False
         self._has_terminal = _is_terminal()
@@ -83,14 +93,13 @@ class _Service(Server):
 
     def begin(self) -> None:
         """Tell that it serves."""
-        is_reloaded = READY in os.environ
         text = f"serves {self.arguments.app} at {', '.join(_places(self))}"
-        if is_reloaded:
+        if self.ready is not None:
             say(f"{NAME} {text}")
         else:
             _greet(self, self.arguments.app)
         self.notifier.send("READY=1", f"STATUS={text}")
-        tell_ready()
+        tell_ready(self.ready)
 
     def service_actions(self) -> None:
         """Do what signals have asked for."""
