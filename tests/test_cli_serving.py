@@ -316,7 +316,8 @@ def test_what_an_application_starts_inherits_nothing(folder: Path) -> None:
             folder=folder,
             places=0,
             environ={
-                "WSGIREF_FAST_READY": str(told), "WSGIREF_FAST_PARENT": str(life),
+                "WSGIREF_FAST_READY": str(told),
+                "WSGIREF_FAST_PARENT": str(life),
                 "NUMBERS": " ".join(map(str, numbers)),
             },
             pass_fds=numbers,

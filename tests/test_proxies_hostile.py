@@ -214,6 +214,26 @@ def test_a_proxy_that_is_not_heard_shows_the_status_page_to_nobody(
         assert connection.recv(12) == b"HTTP/1.1 403"
 
 
+@pytest.mark.parametrize(
+    ("preface", "status"),
+    [
+        (b"PROXY UNKNOWN\r\n", b"403"),
+        (b"PROXY TCP4 9.9.9.9 127.0.0.1 5555 80\r\n", b"403"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x00\0\0", b"403"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0", b"200"),  # a proxy for itself
+    ],
+)
+@pytest.mark.usefixtures("implementation")
+def test_a_client_that_a_proxy_does_not_know_does_not_see_the_status_page(
+    preface: bytes, status: bytes
+) -> None:
+    server = Server(("127.0.0.1", 0), trusted_proxies="127.0.0.1", proxy_protocol=True)
+    server.set_app(StatusPage(server))
+    with running(server), connected(server) as connection:
+        connection.sendall(preface + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 " + status
+
+
 # All that serve requests agree.
 
 _TOLD = (

@@ -77,7 +77,7 @@ class Peer:
         self.host = str(address[0]) if has_port else ""
         self.port = str(address[1]) if has_port else ""
         #: What all its environs have besides; `None`: nothing.
-        self.variables: dict[str, str] | None = None
+        self.variables: dict[str, Any] | None = None
         self._preface: Preface | None = None
         self.connection = Connection(self.options)
         self.exchange: Exchange | None = None
@@ -284,6 +284,7 @@ class Peer:
 
     def _read_preface(self) -> None:
         from .preface import BadPreface
+        from .proxies import PROXIED
 
         preface = self._preface
         assert preface is not None
@@ -302,6 +303,8 @@ class Peer:
             self.host, self.port = preface.source
         if preface.is_encrypted:
             self.variables = {"wsgi.url_scheme": "https", "HTTPS": "on"}
+        elif preface.is_unknown:
+            self.variables = {PROXIED: False}  # it is not the proxy itself that asks
         self._begin_to_read()
         if self.state != CLOSED:
             self.on_readable()
@@ -322,7 +325,7 @@ class Peer:
             self.log_error(f"TLS handshake failed: {error}")
             self.close()
         else:
-            self.variables = describe_client(sock)
+            self.variables = {**(self.variables or {}), **describe_client(sock)}
             self.loop.want(self, _WANT_READ)
             self._begin_to_listen()
             self._read()

@@ -37,15 +37,16 @@ class Preface:
         source: the client's address and port; `None` where the proxy speaks for itself, or
             does not know.
         is_encrypted: whether the proxy says that the client speaks TLS with it.
+        is_unknown: whether there is a client, and the proxy does not know whose address it has.
 
     """
 
-    __slots__ = ("_data", "is_encrypted", "source")
+    __slots__ = ("_data", "is_encrypted", "is_unknown", "source")
 
     def __init__(self) -> None:
         self._data = b""
         self.source: tuple[str, str] | None = None
-        self.is_encrypted = False
+        self.is_encrypted = self.is_unknown = False
 
     def read(self, sock: Any) -> bool:
         """Receive what is there of the header; tell whether that was the rest of it.
@@ -96,6 +97,7 @@ class Preface:
     def _parse_first(self) -> None:
         words = self._data[:-2].split(b" ")
         if words[1] == b"UNKNOWN":
+            self.is_unknown = True
             return
         family = {b"TCP4": socket.AF_INET, b"TCP6": socket.AF_INET6}.get(words[1])
         if family is None or len(words) != 6:
@@ -119,6 +121,7 @@ class Preface:
         body = self._data[_FIXED:]
         size = {_TCP4: 4, _TCP6: 16}.get(kind)
         if size is None:  # not of the network: the proxy's own address stands
+            self.is_unknown = True
             return
         if len(body) < 2 * size + 4:
             raise BadPreface("too short for its addresses")
