@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -822,3 +822,40 @@ def test_a_threading_server_of_ours_does_it_too(contexts: Contexts) -> None:
     with running(wrapped(contexts, ThreadingWSGIServer, app)) as server, connected(server):
         assert greets(server, contexts)
     assert app.environ["wsgi.multithread"] is True
+
+
+def test_a_handshake_that_was_done_in_time_is_heard_after_a_long_request(
+    contexts: Contexts,
+) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = contexts.client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    server = wrapped(contexts)
+    with running(server), connected(server) as plain:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        wait_until(lambda: len(server._waiting) == 1)
+
+        def take_long(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            server.set_app(hello_app)
+            waiting = server._waiting
+            ((request, action, _),) = waiting._connections.values()
+            plain.sendall(outgoing.read())
+            waiting._connections[request] = request, action, 0.0
+            waiting._next_end = 0.0
+            return hello_app(environ, start_response)
+
+        server.set_app(take_long)
+        assert greets(server, contexts)
+        client.write(REQUEST)
+        plain.sendall(outgoing.read())
+        incoming.write(receive_all(plain))
+        answer = b""
+        with suppress(ssl.SSLError):
+            while block := client.read(65536):
+                answer += block
+    assert answer.endswith(b"Hello, world!")

@@ -105,12 +105,12 @@ class WaitingServer(HTTPServer):
 
     def _heed(self, knock: bool, ready: list[Ready]) -> None:
         """Serve those that have come; what is left in `ready` was not."""
+        self._close_late()  # now: what comes while others are served may be in time
         while ready:
             _, action, _ = ready.pop(0)
             action()
         if knock and not _impl.accept(self):
             self._handle_request_noblock()
-        self._close_late()
         self.service_actions()
 
     def shutdown(self) -> None:
