@@ -114,6 +114,10 @@ def test_what_is_near_to_none_is_refused_too(name: str) -> None:
         ("server_header", None),
         ("server_header", b"here"),
         ("ssl_context", "certificate.pem"),
+        ("trusted_proxies", 127),
+        ("trusted_proxies", [127]),
+        ("proxy_headers", None),
+        ("proxy_protocol", "off"),
     ],
 )
 def test_a_wrong_type_is_refused_by_the_option_s_name(name: str, value: Any) -> None:

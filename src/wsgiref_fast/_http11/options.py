@@ -158,7 +158,7 @@ def _check_names(name: str, value: Any) -> tuple[str, ...]:
     """Return proxies, or the fields that they set: an iterable, or text with commas."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
-    names = tuple(value)
+    names = tuple(value) if hasattr(value, "__iter__") else (value,)
     if not all(isinstance(each, str) for each in names):
         raise TypeError(f"{name} must be strings, not {value!r}")
     from .proxies import TrustedProxies
