@@ -164,6 +164,25 @@ def test_an_address_may_have_a_zone(node: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "prefix", ["/..", "/../x", "/x/..", "/.", "/x/./y", "//x", "x", "/%2e", "/\xe9"]
+)
+def test_a_prefix_leads_nowhere_else(prefix: str) -> None:
+    assert apply({"HTTP_X_FORWARDED_PREFIX": prefix}, *X)["SCRIPT_NAME"] == ""
+
+
+@pytest.mark.parametrize("prefix", ["/..x", "/x..", "/.well-known", "/x.y/"])
+def test_a_prefix_may_have_dots(prefix: str) -> None:
+    found = apply({"HTTP_X_FORWARDED_PREFIX": prefix}, *X)["SCRIPT_NAME"]
+    assert found == prefix.rstrip("/")
+
+
+def test_an_element_that_says_something_twice_is_malformed() -> None:
+    for value in ("for=9.9.9.9;For=9.9.9.1", "for=9.9.9.9, proto=http;proto=https;for=9.9.9.1"):
+        environ = apply({"HTTP_FORWARDED": value}, "forwarded")
+        assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("127.0.0.1", "http")
+
+
+@pytest.mark.parametrize(
     "unit",
     ["1.1.1.1,", ",", ", ", '"', '",', 'for="', 'a=",', 'a="\\', "a;", "a=b;", ";", " ", "a", "="],
 )
