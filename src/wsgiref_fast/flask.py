@@ -178,7 +178,8 @@ def _serve_and_watch(server: Server, watching: dict[str, Any]) -> None:
     # Werkzeug has no public name for it alone; this one is as old as the module.
     from werkzeug._reloader import run_with_reloader
 
-    server.socket.set_inheritable(True)
+    # What the application starts is not to listen on after it.
+    server.socket.set_inheritable(not is_running_from_reloader())
     os.environ[_DESCRIPTOR] = str(server.fileno())
     try:
         run_with_reloader(server.serve_forever, **watching)

@@ -149,6 +149,11 @@ def test_a_mistake_is_shown_after_a_reload_and_mended_by_the_next(
         assert fetch(port, "/").status == 200
 
 
+def test_what_the_application_starts_does_not_listen_too(python: Path, folder: Path) -> None:
+    with shop(script(python, debug=True), folder) as (_, port):
+        assert json.loads(fetch(port, "/inheritable").body) == []
+
+
 def test_options_of_the_server_are_taken(python: Path, folder: Path) -> None:
     command = script(python, threads=0, access_log="off", server_header="shop")
     with shop(command, folder) as (program, port):

@@ -31,6 +31,18 @@ def tell() -> Any:
     }
 
 
+@app.get("/inheritable")
+def find_inheritable() -> Any:
+    found = []
+    for number in range(3, 64):
+        try:
+            if os.get_inheritable(number):
+                found.append(number)
+        except OSError:
+            pass  # there is none of that number
+    return found
+
+
 @app.get("/broken")
 def broken() -> Any:
     raise LookupError("provoked")
