@@ -19,6 +19,7 @@ import re
 import socketserver
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -866,7 +867,10 @@ def by_a_child(function: Callable[[], Any]) -> Any:
     if not hasattr(os, "fork"):
         return function()
     reader, writer = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # 3.15 counts threads of C, too, as is the one that waits to dump tracebacks.
+        warnings.filterwarnings("ignore", ".* is multi-threaded", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         report(function, writer)
     os.close(writer)

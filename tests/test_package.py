@@ -31,7 +31,7 @@ SOURCES = ROOT / "src" / "_speedups"
 
 #: What a checkout may hold beside the sources.
 LITTER = shutil.ignore_patterns(
-    *(".git", ".venv", ".*_cache", ".hypothesis", ".benchmarks", "__pycache__"),
+    *(".git", ".venv*", ".*_cache", ".hypothesis", ".benchmarks", "__pycache__"),
     *("build", "dist", "*.egg-info", "*.so", "*.pyd", "*.pyc"),
 )
 
