@@ -21,7 +21,7 @@ SOURCES = Path(__file__).parent.parent / "src" / "_speedups"
 
 #: From the lowest up. A module may import what stands in a line above its own.
 LAYERS = [
-    {"types", "_grammar", "_hooks", "_streams", "_tls"},
+    {"types", "_grammar", "_hooks", "_streams", "_tls", "_tracebacks"},
     {"_short_cuts"},
     {"_pure"},
     {"_speedups"},

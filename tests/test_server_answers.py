@@ -480,6 +480,21 @@ def test_a_failure_after_a_response_without_a_body_does_not_harm_those_before(
     assert "LookupError" in capsys.readouterr().err
 
 
+def test_a_missing_part_of_a_missing_package_is_logged(
+    threads: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app(environ: Environ, start_response: StartResponse) -> Any:
+        raise ModuleNotFoundError("No module named 'missing.part'", name="missing.part")
+
+    with asking(app, threads=threads) as client:
+        client.send(get("/"))
+        assert client.receive().status[:3] == "500"
+    logged = capsys.readouterr().err
+    assert logged.startswith(TRACEBACK)
+    assert "in app\n" in logged  # to say more, 3.15 imports the package, and fails
+    assert "No module named 'missing.part'" in logged
+
+
 @pytest.mark.parametrize(
     "rest",
     [

@@ -7,9 +7,9 @@ import os
 import pkgutil
 import re
 import sys
-import traceback
 from difflib import get_close_matches
 
+from .._tracebacks import describe, show
 from .messages import INTERRUPTED, Stop
 
 TYPE_CHECKING = False
@@ -249,11 +249,10 @@ def _failed(what: str, error: BaseException) -> Stop:
         return Stop(f"{what}: interrupted", INTERRUPTED)
     if isinstance(error, SystemExit):
         return Stop(f"{what}: it ended the program, with exit code {error.code!r}")
-    reason = traceback.format_exception_only(error)[-1].strip()
     hint = ""
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f" ({error.name.partition('.')[0]} has to be installed, or is misspelt)"
-    return Stop(f"{what}: {reason}{hint}", details=format_of_user(error))
+    return Stop(f"{what}: {describe(error)}{hint}", details=format_of_user(error))
 
 
 def format_of_user(error: BaseException) -> str:
@@ -261,7 +260,7 @@ def format_of_user(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and _is_ours(trace):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return show(error, trace)
 
 
 def _is_of_user(trace: TracebackType | None) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-import traceback
 import warnings
 
+from .._tracebacks import describe
 from ..util import setup_testing_defaults
 from ..validate import WSGIWarning, validator
 from . import application
@@ -56,8 +56,7 @@ def _check_one(app: WSGIApplication, method: str) -> bool:
         _report("wrong", "red", method, _text_of(error))
     else:
         say(application.format_of_user(error).rstrip("\n"), sys.stdout)
-        text = traceback.format_exception_only(error)[-1]
-        _report("wrong", "red", method, f"the application raised {text}")
+        _report("wrong", "red", method, f"the application raised {describe(error)}")
     return False
 
 

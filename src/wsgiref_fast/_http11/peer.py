@@ -6,12 +6,13 @@ import errno
 import os
 import socket
 import struct
+import sys
 import time
-import traceback
 from functools import partial
 
 from .._pure.connection import CONTINUE, Connection, refuse
 from .._pure.request import BadRequest
+from .._tracebacks import show
 from .exchange import Exchange
 from .outbox import Outbox
 
@@ -152,8 +153,10 @@ class Peer:
 
     def log_exception(self, errors: Any) -> None:
         """Print the current exception to an environ's ``wsgi.errors``."""
+        error = sys.exception()
+        assert error is not None
         try:
-            errors.write(traceback.format_exc())
+            errors.write(show(error, error.__traceback__))
             errors.flush()
         except Exception:
             self.log_error("wsgi.errors cannot be written to")
