@@ -299,10 +299,7 @@ def test_workers_are_not_begun_where_they_cannot_listen(
 
 def test_workers_without_gunicorn_say_what_to_install(folder: Path) -> None:
     (folder / "sitecustomize.py").write_text(
-        "import importlib.util as u, sys\n"
-        "find = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name == 'gunicorn' else find(name, *rest)\n",
-        "utf-8",
+        "import sys\nsys.modules['gunicorn'] = None\n", "utf-8"
     )
     done = command("hello:app", "--workers=2", "--bind=:0", folder=folder, PYTHONPATH=str(folder))
     assert done.returncode == 2

@@ -198,7 +198,11 @@ def is_closed(connection: socket.socket) -> bool:
 @pytest.mark.parametrize("kind", ["raises", "closes"])
 @pytest.mark.parametrize("with_preface", [False, True])
 def test_a_context_that_fails_costs_its_connections_alone(
-    authority: Authority, server_pair: Pair, kind: str, with_preface: bool
+    authority: Authority,
+    server_pair: Pair,
+    kind: str,
+    with_preface: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     good = make_context(server_pair.certificate, server_pair.key)
     bad: ssl.SSLContext = Broken(ssl.PROTOCOL_TLS_SERVER)
@@ -217,6 +221,9 @@ def test_a_context_that_fails_costs_its_connections_alone(
                     wait_until(lambda: server.stats.connections["preface"] == 1)
                     plain.sendall(preface)
                 assert is_closed(plain)
+        # Somebody has to hear why.
+        wait_until(lambda: len(caplog.records) == 2)
+        assert kind == "raises" or "TLS cannot begin" in caplog.text
         server.options.ssl_context = good
         with connected(server) as plain:
             plain.sendall(preface)

@@ -277,3 +277,9 @@ def test_unittest_closes_what_it_has_entered() -> None:
     case.run(result)
     assert (result.testsRun, result.errors, result.failures) == (1, [], [])
     assert not case.server._thread.is_alive()
+
+
+@pytest.mark.parametrize("host", ["unix:/nowhere", "fd://3"])
+def test_what_has_no_url_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="an address or a name"):
+        LiveServer(hello_app, host=host)

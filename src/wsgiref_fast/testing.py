@@ -90,6 +90,8 @@ class LiveServer:
         **options: Any,
     ) -> None:
         options.setdefault("shutdown_timeout", _PATIENCE)
+        if host.startswith(("unix:", "fd://")):
+            raise ValueError(f"host must be an address or a name, for there to be a URL: {host!r}")
         self._server = Server((host, port), **options)
         self._server.ends_for_good = True
         self._server.set_app(self._serve)

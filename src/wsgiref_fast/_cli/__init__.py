@@ -68,8 +68,9 @@ def _serve(argv: list[str]) -> int:
     if arguments.reload:
         return _reload(arguments)
     if arguments.workers is not None:
-        _probe(arguments)
-        return _work(arguments)
+        from .workers import run
+
+        return run(arguments)
     from .serving import serve
 
     return serve(arguments)
@@ -82,24 +83,3 @@ def _reload(arguments: argparse.Namespace) -> int:
 
     with explained(arguments.bind):
         return run(arguments)
-
-
-def _probe(arguments: argparse.Namespace) -> None:
-    """Refuse what cannot be listened on: gunicorn would try again and again."""
-    from .listening import probe
-
-    if "GUNICORN_PID" not in os.environ:  # else it takes over the sockets of another one
-        probe(arguments.bind)
-
-
-def _work(arguments: argparse.Namespace) -> int:
-    """Serve in several processes."""
-    from importlib.util import find_spec
-
-    from .messages import Stop
-
-    if find_spec("gunicorn") is None:
-        raise Stop('--workers needs gunicorn: pip install "wsgiref_fast[gunicorn]"')
-    from .workers import run
-
-    return run(arguments)

@@ -38,19 +38,6 @@ def explained(addresses: list[Address]) -> Iterator[None]:
         raise _explain_first(addresses, error) from None
 
 
-def probe(addresses: list[Address]) -> None:
-    """Try to listen on some addresses, without staying there; inherited ones are left alone.
-
-    Raises:
-        Stop: it cannot be.
-
-    """
-    for address in addresses:
-        if not _is_inherited(address):
-            with explained([address]):
-                Server(address).server_close()
-
-
 def keep_from_children(addresses: list[Address]) -> None:
     """Have what the application starts not inherit the sockets that this process has inherited.
 
@@ -66,15 +53,6 @@ def keep_from_children(addresses: list[Address]) -> None:
 
 def _is_inherited(address: Address) -> bool:
     return isinstance(address, str) and address.startswith("fd://")
-
-
-def find_sockets(server: Server) -> list[socket.socket]:
-    """Return the listening sockets of a server."""
-    found: list[socket.socket] = getattr(server, "listeners", None) or [
-        server.socket,
-        *server._others,
-    ]
-    return found
 
 
 def _explain_first(addresses: list[Address], error: Exception) -> Stop:

@@ -58,11 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{error}; give --reload-dir one that exists")
         return 2
     with Server(list(arguments.bind)) as server:
-        listeners: list[socket.socket] = getattr(server, "listeners", None) or [
-            server.socket,
-            *server._others,
-        ]
-        return supervise(listeners, make_command(arguments.argv, listeners), tree)
+        command = make_command(arguments.argv, server.listeners)
+        return supervise(server.listeners, command, tree)
 
 
 def make_command(argv: Sequence[str], listeners: Sequence[socket.socket]) -> list[str]:

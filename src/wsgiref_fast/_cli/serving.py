@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from .. import IMPLEMENTATION, __version__
 from ..server import Server
 from . import application, certificates
-from .listening import explained, find_sockets, keep_from_children
+from .listening import explained, keep_from_children
 from .messages import FAILED, FINE, NAME, Stop, paint, say, warn
 from .reload import follow_parent, take_ready, tell_ready
 from .systemd import Notifier
@@ -186,7 +186,7 @@ def _greet(server: _Service, app: str) -> None:
 def _places(server: Server) -> list[str]:
     """Return where a server can be found: URLs, the paths of Unix sockets."""
     scheme = "http" if server.options.ssl_context is None else "https"
-    return [_place(scheme, listener) for listener in find_sockets(server)]
+    return [_place(scheme, listener) for listener in server.listeners]
 
 
 def _place(scheme: str, listener: socket.socket) -> str:

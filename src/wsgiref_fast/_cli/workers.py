@@ -30,15 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
         Stop: it cannot.
 
     """
+    certificates.load(arguments)  # what is wrong with it, is said once
+    settings = make_settings(arguments)
+    _try_addresses(arguments.bind)
     try:
         from .arbiter import Application
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "gunicorn":
             raise Stop('--workers needs gunicorn: pip install "wsgiref_fast[gunicorn]"') from None
         raise Stop(f"--workers: gunicorn does not run here: {error}") from None
-    certificates.load(arguments)  # what is wrong with it, is said once
-    settings = make_settings(arguments)
-    _try_addresses(arguments.bind)
     folder = os.getcwd()
     go_to(arguments.chdir)
     Application(arguments, settings, folder).run()
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _try_addresses(addresses: list[Address]) -> None:
     """Bind to the addresses once: gunicorn tries in vain for seconds, and says less."""
-    if "GUNICORN_FD" in os.environ:  # they are passed on by the arbiter that this takes over from
+    if "GUNICORN_PID" in os.environ:  # they are passed on by the arbiter that this takes over from
         return
     own = [address for address in addresses if not write_address(address).startswith("fd://")]
     with explained(addresses):

@@ -189,7 +189,9 @@ class Peer:
             self.sock = context.wrap_socket(
                 self.sock, server_side=True, do_handshake_on_connect=False
             )
-        except OSError:
+        except OSError as error:
+            if type(error).__name__ == "SSLError":  # of the context; else the client has gone
+                self.log_error(f"TLS cannot begin: {error}")
             self.close()
             return
         self.is_plain = False
