@@ -57,7 +57,7 @@ def test_an_application_is_found(folder: Path, given: tuple[str, ...]) -> None:
         ("Hello:app", "there is no module Hello: did you mean hello?"),
         ("package.wep:app", "there is no module package.wep: did you mean package.web?"),
         ("package.nonsense:app", "there is no module package.nonsense: package has web; "),
-        ("hello.web:app", "there is no module hello.web: hello is not a package"),
+        ("hello.web:app", "hello is not a package: did you mean hello:web?"),
         ("nonsense.web:app", "there is no module nonsense: {folder} has django_like, empty, "),
         ("hello.py", "'hello.py': a module is named, not its file: hello"),
         ("hello.py:app", "'hello.py:app': a module is named, not its file: hello:app"),

@@ -113,7 +113,8 @@ def _missing(name: str, error: ModuleNotFoundError, is_bare: bool) -> Stop:
     missing = error.name or name
     package, _, last = missing.rpartition(".")
     if package and "is not a package" in str(error):
-        return Stop(f"there is no module {missing}: {package} is not a package")
+        hint = f": did you mean {package}:{last}?" if missing == name else ""
+        return Stop(f"there is no module {missing}: {package} is not a package{hint}")
     paths = sys.modules[package].__path__ if package else [os.getcwd()]
     siblings = sorted({module.name for module in pkgutil.iter_modules(paths)})
     siblings = [each for each in siblings if not each.startswith("_")]

@@ -16,19 +16,25 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _DESCRIPTION = """\
-Serve a WSGI application; or start a program on a faster wsgiref (run), or serve the demo application (demo).
-"""  # noqa: E501
+Serve a WSGI application; or start a program on a faster wsgiref (run), or serve
+the demo application (demo).
+"""
 
 _EPILOG = """\
 exit codes:
-  0    it has served until SIGINT or SIGTERM, and finished what was under way; --check found nothing
-  1    an address cannot be listened on; a second signal has ended it at once; --check found something
-  2    bad input: an option, a file that it names, or an application that cannot be imported
-  3, 4 gunicorn's, with --workers: a worker does not begin, or cannot import the application
+  0    it has served until SIGINT or SIGTERM, and finished what was under way;
+       --check found nothing
+  1    an address cannot be listened on; a second signal has ended it at once;
+       --check found something
+  2    bad input: an option, a file that it names, or an application that cannot
+       be imported
+  3, 4 gunicorn's, with --workers: a worker does not begin, or cannot import the
+       application
   130  it was interrupted before it served
 
-SIGHUP loads the certificate anew. Sockets that systemd passes are served where no --bind is given.
-"""  # noqa: E501
+SIGHUP loads the certificate anew. Sockets that systemd passes are served where
+no --bind is given.
+"""
 
 #: What the numbers of `Options` are for; what has no text here is called by its name.
 _HELP = {
@@ -60,6 +66,10 @@ _OTHER_NAMES = {
     **dict.fromkeys(("--ssl-certfile", "--cert"), "--certfile"),
     **dict.fromkeys(("--ssl-keyfile", "--key"), "--keyfile"),
     **dict.fromkeys(("--app-dir", "--pythonpath"), "--chdir"),
+    **dict.fromkeys(("--ssl", "--tls", "--https"), "--certfile"),
+    **dict.fromkeys(("--log", "--access-logfile"), "--access-log"),
+    **dict.fromkeys(("--debug", "--watch"), "--reload"),
+    **dict.fromkeys(("-v", "-V"), "--version"),
     "-w": "--workers",
     "-t": "--threads",
     "-k": "--workers",
@@ -273,7 +283,7 @@ def _refuse(others: list[str], parser: argparse.ArgumentParser) -> NoReturn:
         hint = next(iter(get_close_matches(name, known, 1, 0.7)), None)
     if hint is not None:
         raise Stop(f"there is no option {name}: did you mean {hint}?")
-    raise Stop(f"there is no option {name}: --help shows all", details=f"usage: {USAGE}")
+    raise Stop(f"there is no option {name}: --help shows all")
 
 
 def _check_together(arguments: argparse.Namespace) -> None:
@@ -310,10 +320,14 @@ def parse_demo(argv: list[str]) -> argparse.Namespace:
     """Return the host and the port of ``demo``.
 
     Raises:
-        SystemExit: they are not understood, or the help was asked for.
+        Stop: they are not understood.
+        SystemExit: the help was asked for.
 
     """
-    parser = argparse.ArgumentParser(prog=f"{NAME} demo", description="Serve the demo application.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    return parser.parse_args(argv)
+    parser = _Parser(prog=f"{NAME} demo", description="Serve the demo application.")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
+    parser.add_argument("--port", type=values.port, default=8000, help="default: 8000")
+    arguments, others = parser.parse_known_args(argv)
+    if others:
+        raise Stop(f"demo: what is {others[0]!r}? It takes --host and --port")
+    return arguments

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .messages import Stop
 
 TYPE_CHECKING = False
@@ -35,10 +37,21 @@ def load(arguments: argparse.Namespace) -> ssl.SSLContext | None:
             client_certs=arguments.client_certs or "none",
         )
     except (OSError, ValueError) as error:
-        text = f"--certfile: {error}"
+        text = f"{_option_of(str(error))}: {error}"
         hint = "; give --keyfile-password-file" if "password is needed" in text else ""
         hint = "; give --keyfile" if "no private key in" in text and not arguments.keyfile else hint
         raise Stop(text + hint) from None
+
+
+def _option_of(text: str) -> str:
+    """Return the option that an error is about."""
+    what = re.split("['\"]", text, maxsplit=1)[0]  # not what is in the name of a file
+    options = {
+        "password": "--keyfile-password-file",
+        "CA file": "--ca-certs",
+        "key file": "--keyfile",
+    }
+    return next((option for part, option in options.items() if part in what), "--certfile")
 
 
 def _read_password(path: str | None) -> str | None:

@@ -12,7 +12,10 @@ def demo(host: str, port: int) -> None:
     try:
         server = make_server(host, port, demo_app, ThreadingWSGIServer)
     except (OSError, OverflowError) as error:
-        raise SystemExit(f"wsgiref_fast demo: cannot listen on {host}:{port}: {error}") from None
+        from .listening import explain
+
+        text = explain((host, port), error).message.replace("by --bind", "by --host or --port")
+        raise SystemExit(f"wsgiref_fast demo: {text}") from None
     with server:
         address = f"[{host}]" if ":" in host else host
         try:

@@ -7,11 +7,16 @@ import os
 import runpy
 import sys
 from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from io import open_code
 from types import ModuleType
 
 from .. import install
-from .messages import USAGE
+from .messages import MISUSED, USAGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _PACKAGE = __package__.partition(".")[0]
 
@@ -22,6 +27,9 @@ def run(command: list[str]) -> None:
     The program finds ``sys.argv`` and ``sys.path`` as if Python had started it; it, and
     what it starts anew in order to reload, imports this package as ``wsgiref``.
     """
+    if command[:1] in (["-h"], ["--help"]):
+        print(f"usage: {USAGE}")
+        return
     is_module = command[:1] == ["-m"]
     if is_module:
         command = command[1:]
@@ -30,7 +38,7 @@ def run(command: list[str]) -> None:
         raise SystemExit(2)
     program = command[0]
     if not is_module and not os.path.exists(program):
-        raise SystemExit(f"wsgiref_fast run: there is no file {program!r}")
+        _refuse(_describe_missing(program))
     _pass_on(program)
     sys.argv = list(command)
     if not is_module:
@@ -41,7 +49,22 @@ def run(command: list[str]) -> None:
         program = _PACKAGE + program.removeprefix("wsgiref")
     else:
         install()
+    if "." not in program and find_spec(program) is None:
+        _refuse(f"there is no module {program!r} in the current folder, nor installed")
     runpy.run_module(program, run_name="__main__", alter_sys=True)
+
+
+def _describe_missing(program: str) -> str:
+    """Say what may have been meant by a file that is not there."""
+    if ":" in program and "/" not in program:
+        return f"there is no file {program!r}: an application is served without run"
+    return f"there is no file {program!r}"
+
+
+def _refuse(text: str) -> NoReturn:
+    """Say what is wrong, and end the program as bad input does."""
+    print(f"wsgiref_fast run: {text}", file=sys.stderr)
+    raise SystemExit(MISUSED)
 
 
 def _run_script(program: str) -> None:

@@ -41,6 +41,8 @@ def address(text: str) -> Address:
         if not _is_number(text[5:]):
             raise Invalid(f"{text!r} has no descriptor's number, as fd://3 has")
         return text
+    if text.startswith(("/", "./", "../")):
+        raise Invalid(f"{text!r} is no address: did you mean unix:{text}?")
     if "://" in text or "/" in text:
         raise Invalid(f"{text!r} is no address: {_FORMS}")
     host, colon, port = text.rpartition(":")
@@ -69,6 +71,11 @@ def _host(host: str, text: str) -> str:
     if host == "*":
         raise Invalid(f"{text!r}: for all addresses write {text[1:]}")
     return host
+
+
+def port(text: str) -> int:
+    """Return the number of a port."""
+    return _port(text, text)
 
 
 def _port(port: str, text: str) -> int:
