@@ -130,7 +130,7 @@ def is_answered(served: Service, context: ssl.SSLContext) -> bool:
         (("--certfile", "nonsense.pem"), "nonsense.pem"),
         (("--certfile", "."), "directory"),
         (("--certfile", "one.pem"), "give --keyfile"),
-        (("--certfile", "one.pem", "--keyfile", "nonsense.key"), "nonsense.key"),
+        (("--certfile", "one.pem", "--keyfile", "nonsense.key"), "--keyfile: key file not"),
         (("--certfile", "one.pem", "--keyfile", "one.pem"), "key"),
         (("--certfile", "one.pem", "--keyfile", "two.key"), "is not that of the certificate"),
         (("--certfile", "hello.py", "--keyfile", "one.key"), "hello.py"),
@@ -140,7 +140,7 @@ def is_answered(served: Service, context: ssl.SSLContext) -> bool:
                 *("--certfile", "one.pem", "--keyfile", "locked.key"),
                 *("--keyfile-password-file", "hello.py"),
             ),
-            "password",
+            "--keyfile-password-file: wrong password",
         ),
         (
             (
@@ -151,7 +151,7 @@ def is_answered(served: Service, context: ssl.SSLContext) -> bool:
         ),
         (
             (*WITH_KEY, "--ca-certs", "nonsense.pem", "--client-certs", "optional"),
-            "nonsense.pem",
+            "--ca-certs: CA file not found",
         ),
     ],
 )

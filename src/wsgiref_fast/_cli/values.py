@@ -120,9 +120,9 @@ def status_allowed(text: str) -> list[str]:
     if not names:
         raise Invalid("there is nothing in the list")
     try:
-        Addresses(names, "those allowed")
+        Addresses(names, "they")
     except ValueError as error:
-        raise Invalid(str(error)) from None
+        raise Invalid(str(error).removeprefix("they are ")) from None
     return names
 
 
@@ -205,7 +205,7 @@ def _checked(name: str, value: Any) -> Any:
     try:
         return getattr(Options(**{name: value}), name)
     except (TypeError, ValueError) as error:
-        raise Invalid(str(error).removeprefix(f"{name} ")) from None
+        raise Invalid(str(error).removeprefix(f"{name} ").removeprefix("are ")) from None
 
 
 def write_size(size: int) -> str:
