@@ -24,7 +24,7 @@ from support import (
     hello_app,
     running,
 )
-from wsgiref_fast.server import Options, Server
+from wsgiref_fast.server import Options, Server, serve
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -182,6 +182,12 @@ def test_a_server_with_a_wrong_option_does_not_listen() -> None:
 def test_an_address_of_no_known_form_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="address"):
         Server(address)
+
+
+@pytest.mark.parametrize("app", ["hello:app", None])
+def test_what_cannot_be_called_is_not_served(app: Any) -> None:
+    with pytest.raises(TypeError, match="an application can be called; "):
+        serve(app, port=0)
 
 
 def test_no_address_is_refused() -> None:

@@ -321,9 +321,12 @@ def serve(
 
     Raises:
         OSError: the address cannot be listened on.
-        TypeError, ValueError: an option is none, or has a wrong value.
+        TypeError, ValueError: an option is none, or has a wrong value; the application
+            cannot be called.
 
     """
+    if not callable(app):
+        raise TypeError(f"an application can be called; {app!r} cannot")
     if status_path is None and status_allowed is not None:
         raise ValueError("status_allowed needs status_path")
     with Server((host, port), **options) as server:
