@@ -15,6 +15,7 @@ MODULES = {
     "wsgiref_fast.django": ("django", "Django", "django"),
     "wsgiref_fast.django.servers": ("django", "Django", "django"),
     "wsgiref_fast.bottle": ("bottle", "Bottle", "bottle"),
+    "wsgiref_fast.werkzeug": ("werkzeug", "Werkzeug", "werkzeug"),
     "wsgiref_fast.flask": ("flask", "Flask", "flask"),
 }
 

@@ -13,7 +13,12 @@ import select
 import socket
 import threading
 
-from werkzeug import serving
+try:
+    from werkzeug import serving
+except ModuleNotFoundError as error:
+    if error.name != "werkzeug":
+        raise
+    raise ImportError("wsgiref_fast.werkzeug needs Werkzeug: pip install werkzeug") from None
 
 from ._streams import ConnectionWriter
 from .http_server import RequestMixin
