@@ -187,10 +187,10 @@ def _send_some(connection: socket.socket, file: int, position: int, count: int) 
 
 def _wait(connection: socket.socket) -> None:
     """Wait until a connection takes bytes: for its timeout, or without one for good."""
-    from select import POLLOUT, poll
+    import selectors
 
-    timeout = connection.gettimeout()
-    waiting = poll()
-    waiting.register(connection, POLLOUT)
-    if not waiting.poll(timeout * 1000 if timeout else None):
-        raise TimeoutError("timed out")
+    # Without poll() there may be sendfile() yet, as eventlet leaves it.
+    with getattr(selectors, "PollSelector", selectors.SelectSelector)() as waiting:
+        waiting.register(connection, selectors.EVENT_WRITE)
+        if not waiting.select(connection.gettimeout() or None):
+            raise TimeoutError("timed out")

@@ -24,6 +24,23 @@ _NEVER = float("inf")
 #: Seconds that a new connection has for its first byte before others are looked after.
 _MOMENT = 0.001
 
+#: How many sockets can be waited for together: as many as Python's `select` takes on Windows,
+#: where there is nothing else.
+SELECTED_AT_MOST = (
+    512 if issubclass(selectors.DefaultSelector, selectors.SelectSelector) else _NEVER
+)
+
+
+def make_alarm() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets; a byte that the second sends wakes who waits for the first."""
+    alarm, bell = socket.socketpair()
+    alarm.setblocking(False)
+    bell.setblocking(False)
+    if bell.family in (socket.AF_INET, socket.AF_INET6):  # as Windows has to make it
+        # Else a byte waits until the last one is acknowledged.
+        bell.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return alarm, bell
+
 
 class Waiting:
     """A server's listening socket and its silent connections, waited for together.
@@ -31,16 +48,15 @@ class Waiting:
     One thread calls `wait`; `add` and `wake` are safe from any.
 
     Args:
-        limit: how many connections may wait; one more, and the oldest is let go.
+        limit: how many connections may wait, where the system can wait for so many; one
+            more, and the oldest is let go.
 
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self._limit = min(limit, SELECTED_AT_MOST - 2)  # of the alarm and the listener
         self._selector = selectors.DefaultSelector()
-        self._alarm, self._bell = socket.socketpair()
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
+        self._alarm, self._bell = make_alarm()
         self._selector.register(self._alarm, selectors.EVENT_READ, None)
         self._listener: int | None = None
         self._waiter = threading.get_ident()

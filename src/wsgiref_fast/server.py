@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 import threading
 import time
 
@@ -33,6 +34,17 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Server", "Stats", "serve"]
 
 _HAS_UNIX = hasattr(socket, "AF_UNIX")
+
+#: Whether the system deals connections to several sockets at one address. By the same option
+#: macOS and other BSDs give all of them to one.
+_DEALS = sys.platform.startswith(("linux", "android")) and hasattr(socket, "SO_REUSEPORT")
+
+#: What keeps others from listening where we do: on Windows, where an address that may be
+#: reused may be stolen, too.
+_EXCLUSIVELY: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+
+#: What ends it: Ctrl-Break too, which is all that Windows can send to another process.
+_ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
 
 
 class Server(WSGIServer):
@@ -59,6 +71,9 @@ class Server(WSGIServer):
 
     #: What serves the connections.
     loop_class = Loop
+
+    #: Whether the address can be listened on at once after another server has ended.
+    allow_reuse_address = _EXCLUSIVELY is None
 
     _loops: tuple[Loop, ...] = ()
 
@@ -111,6 +126,8 @@ class Server(WSGIServer):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if self.address_family == getattr(socket, "AF_UNIX", None):
                 _clear_path(self.server_address)
+            if not self.allow_reuse_address:
+                _claim(self.socket)
             super().server_bind()
             self._note_path(self.server_address)
         for address in self._other_addresses:
@@ -128,8 +145,10 @@ class Server(WSGIServer):
             kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
             family, *_, address = socket.getaddrinfo(host or None, port, type=kind, flags=flags)[0]
             listener = socket.socket(family, socket.SOCK_STREAM)
-            if os.name == "posix":
+            if self.allow_reuse_address:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            else:
+                _claim(listener)
             if family == socket.AF_INET6:  # else it would take the IPv4 address too
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
@@ -270,7 +289,8 @@ class Server(WSGIServer):
     def _listen_again(self) -> socket.socket:
         """Return another socket that listens where the first one does."""
         if not self._can_share():
-            listener = socket.socket(fileno=os.dup(self.socket.fileno()))
+            shared = self.socket
+            listener = socket.fromfd(shared.fileno(), shared.family, shared.type)
             listener.setblocking(False)
             return listener
         listener = socket.socket(self.socket.family, socket.SOCK_STREAM)
@@ -288,7 +308,7 @@ class Server(WSGIServer):
     def _can_share(self) -> bool:
         """Tell whether several sockets are to listen at the first address."""
         is_unix = self.socket.family == getattr(socket, "AF_UNIX", None)
-        return self.options.loops > 1 and self._inherited is None and not is_unix
+        return _DEALS and self.options.loops > 1 and self._inherited is None and not is_unix
 
     def _take_tls_of_socket(self) -> None:
         """Heed a listening socket that somebody has wrapped, as wsgiref's users do for TLS."""
@@ -352,7 +372,7 @@ def serve_until_signal(server: Server) -> None:
             raise KeyboardInterrupt  # it may be an application that has this thread
 
     heard = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if heard else ()
+    numbers = ending_signals() if heard else []
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         server.serve_forever()
@@ -362,6 +382,19 @@ def serve_until_signal(server: Server) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def ending_signals() -> list[int]:
+    """Return the signals that end a server, those of them that the platform has."""
+    import signal
+
+    return [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+
+
+def _claim(listener: socket.socket) -> None:
+    """Have nobody else listen on an address, where that is to be asked for."""
+    if _EXCLUSIVELY is not None:
+        listener.setsockopt(socket.SOL_SOCKET, _EXCLUSIVELY, 1)
 
 
 def _normalize(address: Any) -> Any:

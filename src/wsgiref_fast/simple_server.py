@@ -174,7 +174,10 @@ class WSGIServer(WaitingServer):
         if isinstance(self.server_address, tuple):
             self._host = self.server_address[0]
         if self.address_family == socket.AF_INET6 and self._host == "::":
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            try:
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            except OSError:
+                pass  # OpenBSD has it for good
         # Past HTTPServer's, which asks the network for the name of the address.
         TCPServer.server_bind(self)
         address: Any = self.server_address

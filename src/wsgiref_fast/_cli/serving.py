@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager
 
 from .. import IMPLEMENTATION, __version__
-from ..server import Server
+from ..server import Server, ending_signals
 from . import application, certificates
 from .listening import explained, keep_from_children
 from .messages import FAILED, FINE, NAME, Stop, paint, say, warn
@@ -153,7 +153,7 @@ class _Service(Server):
 @contextmanager
 def _signals(server: _Service) -> Iterator[None]:
     """Have signals heard by a server."""
-    handlers = {signal.SIGINT: server.end, signal.SIGTERM: server.end}
+    handlers: dict[int, Any] = dict.fromkeys(ending_signals(), server.end)
     hang_up = getattr(signal, "SIGHUP", None)
     if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # as under nohup
         handlers[hang_up] = server.hang_up

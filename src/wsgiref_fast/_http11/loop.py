@@ -14,6 +14,7 @@ from itertools import count
 
 from .. import _impl
 from .._pure.response import format_date_time
+from .._waiting import SELECTED_AT_MOST, make_alarm
 from ..util import FileWrapper
 from .access_log import make_access_log
 from .peer import CLOSED, HANDSHAKE, PREFACE, READING, Peer
@@ -79,7 +80,10 @@ class Loop:
         self.options = server.options
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._pool = pool
-        self._most_peers = -(-self.options.max_connections // self.options.loops)
+        self._most_peers = min(
+            -(-self.options.max_connections // self.options.loops),
+            SELECTED_AT_MOST - len(listeners) - 1,  # of the alarm
+        )
         self.peers: dict[int, Peer] = {}
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
@@ -87,9 +91,7 @@ class Loop:
         # How many of them are of no use: of closed connections, or replaced; or more.
         self._dead = 0
         self._soon: deque[tuple[Peer, Callable[[], object]]] = deque()
-        self._alarm, self._bell = socket.socketpair()
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
+        self._alarm, self._bell = make_alarm()
         self._thread: int | None = None
         self._is_accepting = False
         self._resume_at: float | None = None
@@ -312,8 +314,10 @@ class Loop:
             try:
                 # Past TLS's own way, which would shake hands here.
                 connection, address = socket.socket.accept(listener)
-            except (BlockingIOError, InterruptedError, ConnectionError):
+            except (BlockingIOError, InterruptedError):
                 return False
+            except ConnectionError:
+                continue  # it has gone already, others may wait behind it
             except OSError as error:
                 if listener.fileno() != descriptor:
                     self.is_stopping = True  # somebody has closed it
@@ -330,8 +334,12 @@ class Loop:
         """Begin to serve a connection."""
         try:
             connection.setblocking(False)
-            if connection.family != getattr(socket, "AF_UNIX", None):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            is_unix = connection.family == getattr(socket, "AF_UNIX", None)
+            if address is None and not is_unix:  # macOS, of one that has gone already
+                connection.close()
+                return
+            if not is_unix:
+                _set_nodelay(connection)
             if not self.server.verify_request(connection, address):
                 connection.close()
                 return
@@ -506,3 +514,10 @@ class Loop:
     def log_error(self, host: str, reason: str) -> None:
         """Log what went wrong with a client."""
         _LOGGER.warning("%s: %s", host, reason)
+
+
+def _set_nodelay(connection: socket.socket) -> None:
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    except OSError:
+        pass  # macOS, of one that has gone already: to read tells

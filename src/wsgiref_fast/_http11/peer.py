@@ -753,9 +753,11 @@ class Peer:
         self.loop.expect(self)
 
 
-_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+# Two names of one number on Linux, of two on macOS.
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, getattr(errno, "ENOTSUP", None)}
 
-_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time at all
+# struct linger: on, for no time at all.
+_AT_ONCE = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)
 
 
 def is_wanting(error: OSError) -> bool:

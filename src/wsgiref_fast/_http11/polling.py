@@ -29,13 +29,30 @@ class _Selector:
 
     def poll(self, timeout: float | None, _at_most: int) -> list[tuple[int, int]]:
         found = []
-        for key, events in self._selector.select(timeout):
+        try:
+            keys = self._selector.select(timeout)
+        except (OSError, ValueError):
+            # What somebody has closed is an error of all, as of select() on Windows.
+            waiting = [key.fd for key in self._selector.get_map().values()]
+            closed = [each for each in waiting if _is_closed(each)]
+            if not closed:
+                raise
+            return [(each, READ) for each in closed]
+        for key, events in keys:
             ready = READ if events & selectors.EVENT_READ else 0
             found.append((key.fd, ready | (WRITE if events & selectors.EVENT_WRITE else 0)))
         return found
 
     def close(self) -> None:
         self._selector.close()
+
+
+def _is_closed(descriptor: int) -> bool:
+    try:
+        select.select([descriptor], [], [], 0)
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _to_selectors(events: int) -> int:
