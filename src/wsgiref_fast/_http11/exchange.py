@@ -270,11 +270,14 @@ class Exchange:
     # Files.
 
     def _locate_file(self, wrapper: FileWrapper) -> bool:
-        """Find out whether a file can be sent from its descriptor, and from where."""
+        """Find out whether a file can be sent from its descriptor, and from where.
+
+        Its length is told in either case.
+        """
         file = wrapper.filelike
         is_buffered = type(file) is io.BufferedReader or type(file) is io.BufferedRandom
         raw = file.raw if is_buffered else file
-        if type(raw) is not io.FileIO or not self._peer.can_send_files or not self.response.status:
+        if type(raw) is not io.FileIO or not self.response.status:
             return False
         try:
             if not file.readable():
@@ -288,13 +291,14 @@ class Exchange:
         left = status.st_size - position
         if not S_ISREG(status.st_mode) or left <= 0:
             return False
-        response = self.response
+        response, sends = self.response, self._peer.can_send_files
         if not response.is_begun:
             if not any(name.lower() == "content-length" for name, _ in response.headers):
                 response.headers = [*response.headers, ("Content-Length", str(left))]
-            self._begin(b"", False)
-        if response.is_chunked:
-            return False
+            if sends:
+                self._begin(b"", False)
+        if response.is_chunked or not sends:
+            return False  # it is read in blocks
         self._file = file, position
         return True
 
