@@ -38,6 +38,9 @@ _LOGGER = logging.getLogger("wsgiref_fast.server")
 #: Connections that are accepted before others are heard.
 _ACCEPTED_IN_A_ROW = 64
 
+#: So many where other loops accept from the same socket: they are to have some, too.
+_SHARED_IN_A_ROW = 4
+
 #: Ready connections that are heard before it is asked again which are: a client whose turn
 #: has just passed waits for so many others, not for all.
 _HEARD_AT_ONCE = 16
@@ -84,6 +87,8 @@ class Loop:
             -(-self.options.max_connections // self.options.loops),
             SELECTED_AT_MOST - len(listeners) - 1,  # of the alarm
         )
+        is_alone = self.options.loops == 1 or server._can_share()
+        self._accepted_in_a_row = _ACCEPTED_IN_A_ROW if is_alone else _SHARED_IN_A_ROW
         self.peers: dict[int, Peer] = {}
         self._poller = make_poller()
         self._deadlines: list[tuple[float, int, Peer]] = []
@@ -305,7 +310,7 @@ class Loop:
     def _accept(self, descriptor: int) -> bool:
         """Accept some of those that have come; tell whether there may be more."""
         listener = self._listeners[descriptor]
-        for _ in range(_ACCEPTED_IN_A_ROW):
+        for _ in range(self._accepted_in_a_row):
             if self._is_for_one and self.is_stopping:
                 return False
             if len(self.peers) >= (1 if self._is_for_one else self._most_peers):

@@ -25,7 +25,10 @@ class _Selector:
         self._selector.modify(descriptor, _to_selectors(events))
 
     def unregister(self, descriptor: int) -> None:
-        self._selector.unregister(descriptor)
+        try:
+            self._selector.unregister(descriptor)
+        except KeyError:
+            pass  # it was closed by somebody else, see below
 
     def poll(self, timeout: float | None, _at_most: int) -> list[tuple[int, int]]:
         found = []
@@ -37,6 +40,8 @@ class _Selector:
             closed = [each for each in waiting if _is_closed(each)]
             if not closed:
                 raise
+            for each in closed:
+                self._selector.unregister(each)
             return [(each, READ) for each in closed]
         for key, events in keys:
             ready = READ if events & selectors.EVENT_READ else 0
