@@ -87,6 +87,11 @@ def test_a_file_waits_for_its_client_without_poll(implementation: str) -> None:
     assert played("poll", "slow_file", implementation) == ["waited True"]
 
 
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="files are not sent by the system")
+def test_a_file_that_the_system_does_not_send_is_read(implementation: str) -> None:
+    assert played("epoll", "refusing", implementation) == ["served"] * 8
+
+
 # Listening
 
 
@@ -192,6 +197,21 @@ def test_who_listens_is_not_known_without_proc(monkeypatch: pytest.MonkeyPatch) 
             assert holders.find_holder(address) is not None
         monkeypatch.setattr(holders, "_read", read)
         assert holders.find_holder(address) is None
+
+
+def test_the_command_line_says_where_gunicorn_does_not_run(tmp_path: Path) -> None:
+    """On Windows it is without `fcntl`."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['fcntl'] = None\n")
+    (tmp_path / "gunicorn" / "app").mkdir(parents=True)
+    for name in ("__init__", "app/__init__"):
+        (tmp_path / "gunicorn" / f"{name}.py").write_text("")
+    (tmp_path / "gunicorn" / "app" / "base.py").write_text("import fcntl\n")
+    (tmp_path / "hello.py").write_text(APPLICATION)
+    words = ("hello:app", "--workers=2", "--bind=127.0.0.1:0")
+    done = command(*words, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "--workers: gunicorn does not run here: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # The kernels, as they are compiled elsewhere

@@ -349,6 +349,26 @@ def slow_file() -> None:
     print("waited", bool(waits))
 
 
+def refusing() -> None:
+    """Have the system refuse to send files, by each of the numbers that stand for that."""
+    import errno
+
+    vars(errno)["ENOTSUP"] = other = 4711  # as on macOS
+    codes = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, other)
+    refused = []
+
+    def send_file(*_: object) -> int:
+        refused.append(code)
+        raise OSError(code, "refused")
+
+    vars(os)["sendfile"] = send_file
+    for code in codes:
+        drop_in()
+        server()
+        assert set(refused) == {code}
+        refused.clear()
+
+
 def unix() -> None:
     """Ask for what there is not."""
     from wsgiref_fast.server import Server
