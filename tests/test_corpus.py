@@ -41,7 +41,7 @@ class Case(NamedTuple):
     refusal: int | None = None
     half_close: bool = False
     continues: bool = False
-    options: dict[str, int] = {}  # noqa: RUF012 - nobody changes it
+    options: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
 
     @property
     def goes_on(self) -> bool:

@@ -281,7 +281,7 @@ def test_what_only_looks_like_a_wrapper_is_read() -> None:
 
 
 def test_it_may_be_combined_with_another_class() -> None:
-    class Both(FileWrapper, io.RawIOBase):  # type: ignore[misc]
+    class Both(FileWrapper, io.RawIOBase):
         pass
 
     assert list(Both(io.BytesIO(b"abc"), 2)) == [b"ab", b"c"]

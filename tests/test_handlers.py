@@ -1095,7 +1095,7 @@ def test_the_software_is_no_variable_of_a_gateway_and_replaces_none() -> None:
         (SimpleHandler, {}, "S"),
         (BaseCGIHandler, {}, None),
     ):
-        handler = cls(None, None, None, given_one)
+        handler = cls(io.BytesIO(), io.BytesIO(), io.StringIO(), given_one)
         handler.os_environ, handler.server_software = {}, "S"
         handler.setup_environ()
         assert handler.environ.get("SERVER_SOFTWARE") == expected
@@ -1133,7 +1133,7 @@ def test_a_handler_can_run_again() -> None:
 
 def test_the_traceback_names_the_application() -> None:
     errors = io.StringIO()
-    handler = SimpleHandler(None, io.BytesIO(), errors, {"SERVER_PROTOCOL": "HTTP/1.0"})
+    handler = SimpleHandler(io.BytesIO(), io.BytesIO(), errors, {"SERVER_PROTOCOL": "HTTP/1.0"})
     handler.run(application_of(Plan(fails="before"), Run()))
     assert errors.getvalue().startswith("Traceback (most recent call last):\n")
     assert "in application" in errors.getvalue()

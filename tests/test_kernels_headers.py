@@ -222,7 +222,7 @@ class Converting(Headers):
 class Getting(Headers):
     """What has an answer for any name."""
 
-    def get(self, name: str, default: str | None = None) -> str | None:
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         return f"got {super().get(name, default)}"
 
 

@@ -1239,7 +1239,7 @@ def host_by(
         # With classes of its own for each server, what is changed of them is only its own.
         server_class = type("Server", (site.server_class,), {"notes": []})
         handler_class = type("Handler", (site.handler_class,), {})
-        server = make_server("127.0.0.1", 0, hello, server_class, handler_class)
+        server: WSGIServer = make_server("127.0.0.1", 0, hello, server_class, handler_class)
         stack.callback(server.server_close)
         server.set_app(site.called(seen, server))
         everyone = [*clients, Client()]

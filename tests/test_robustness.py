@@ -218,7 +218,7 @@ def test_where_descriptors_run_out_the_oldest_silent_connection_gives_way() -> N
 
 @contextmanager
 def a_server(app: Application = hello_app, **attributes: Any) -> Iterator[WSGIServer]:
-    server_class = type("Server", (WSGIServer,), attributes)
+    server_class: type[WSGIServer] = type("Server", (WSGIServer,), attributes)
     with make_server("127.0.0.1", 0, app, server_class, QuietHandler) as server:
         yield server
 

@@ -891,7 +891,7 @@ def test_serve_says_what_it_cannot_listen_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         serve(hello_app, port=taken.getsockname()[1])
     with pytest.raises(TypeError, match="threads"):
-        serve(hello_app, port=0, thread=1)
+        serve(hello_app, port=0, thread=1)  # type: ignore[call-arg]
     assert open_descriptors() == before
 
 

@@ -91,13 +91,13 @@ def test_defaults_are_those_that_are_documented() -> None:
 )
 def test_of_an_unknown_option_the_nearest_is_named(name: str, nearest: str) -> None:
     with pytest.raises(TypeError, match=rf"{name}.*\b{nearest}\b"):
-        Options(**{name: 1})
+        Options(**{name: 1})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["zzz", "__init__", "_check", "__dict__"])
 def test_what_is_near_to_none_is_refused_too(name: str) -> None:
     with pytest.raises(TypeError, match=name):
-        Options(**{name: 1})
+        Options(**{name: 1})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_one_server_s_options_are_not_another_s() -> None:
 def test_a_server_with_a_wrong_option_does_not_listen() -> None:
     before = len(os.listdir("/dev/fd"))
     with pytest.raises(TypeError, match="did you mean threads"):
-        Server(("127.0.0.1", 0), thread=2)
+        Server(("127.0.0.1", 0), thread=2)  # type: ignore[call-arg]
     assert len(os.listdir("/dev/fd")) == before
 
 

@@ -321,7 +321,7 @@ STYLES = pytest.mark.parametrize("style", [by_iterator, by_index])
 @STYLES
 def test_the_example_of_the_documentation(style: Callable[[FileWrapper], Iterable[Any]]) -> None:
     text = "This is an example file-like object" * 10
-    blocks = list(style(FileWrapper(io.StringIO(text), blksize=5)))
+    blocks = list(style(FileWrapper(io.StringIO(text), blksize=5)))  # type: ignore[arg-type]
     assert blocks == [text[i : i + 5] for i in range(0, len(text), 5)]
 
 
@@ -345,7 +345,7 @@ def test_the_block_size_is_asked_for_each_time(
 
 def test_the_block_size_is_8192_unless_told() -> None:
     reader = Reader(b"abc")
-    wrapper = FileWrapper(reader)
+    wrapper: Any = FileWrapper(reader)
     assert next(wrapper) == b"abc"
     assert reader.sizes == [wrapper.blksize] == [8192]
     assert wrapper.filelike is reader
@@ -353,7 +353,7 @@ def test_the_block_size_is_8192_unless_told() -> None:
 
 def test_size_and_file_may_be_changed_on_the_way() -> None:
     first, second = Reader(b"a", b"b"), Reader(b"c")
-    wrapper = FileWrapper(first, 1)
+    wrapper: Any = FileWrapper(first, 1)
     next(wrapper)
     wrapper.filelike, wrapper.blksize = second, 9
     assert list(wrapper) == [b"c"]
@@ -389,7 +389,7 @@ def test_both_styles_share_one_position() -> None:
 def test_close_is_the_files_own() -> None:
     reader = ClosingReader(b"a")
     wrapper = FileWrapper(reader)
-    assert wrapper.close() == "closed"
+    assert wrapper.close() == "closed"  # type: ignore[func-returns-value]
     assert reader.closed == 1
     assert "close" in vars(wrapper)
 

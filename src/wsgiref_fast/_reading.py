@@ -67,6 +67,14 @@ class _Late:
         return self._default
 
 
+def _late(make: Callable[[Any], Any], source: str, default: Any = ...) -> Any:
+    """Return a `_Late`, declared as what it stands for."""
+    return _Late(make, source, default)
+
+
+_message: Any = _LazyMessage()
+
+
 def _make_variables(handler: Any) -> _request.Variables | None:
     parsed = _impl.parse_section(handler._section, 0, bool(handler.underscore_headers))
     return None if parsed is None else parsed[0]
@@ -96,32 +104,32 @@ class RequestReader(BaseHTTPRequestHandler):
     #: Set ``TCP_NODELAY``: a response leaves when it is there.
     disable_nagle_algorithm = True
     #: The most bytes of a chunked request body; they are kept in memory or in a file.
-    max_chunked_body = 1 << 30
-    headers: Any = _LazyMessage()
+    max_chunked_body: int = 1 << 30
+    headers: HTTPMessage = _message
     # A connection that was but a descriptor until somebody asked for more.
     _descriptor: int
-    request: Any = _Late(lambda handler: handler._make_request(), "_descriptor")
+    request: Any = _late(lambda handler: handler._make_request(), "_descriptor")
     # The connection's files, and what a short cut has taken from the first of them: words
     # of the request line, bytes, and where in them request line, header section and body start.
-    connection: Any = _Late(lambda handler: handler.request, "server")
-    rfile: Any = _Late(lambda handler: handler._open_file(b""), "server")
-    wfile: Any = _Late(lambda handler: ConnectionWriter(handler.connection), "server")
+    connection: Any = _late(lambda handler: handler.request, "server")
+    rfile: io.BufferedIOBase = _late(lambda handler: handler._open_file(b""), "server")
+    wfile: io.BufferedIOBase = _late(lambda handler: ConnectionWriter(handler.connection), "server")
     _head: tuple[tuple[str, str, str, str], bytes, int, int, int]
-    raw_requestline: Any = _Late(lambda handler: handler._cut(2, 3), "_head")
-    requestline: Any = _Late(lambda handler: handler._head[0][0], "_head")
-    command: Any = _Late(lambda handler: handler._head[0][1], "_head")
-    path: Any = _Late(lambda handler: handler._head[0][2], "_head")
-    request_version: Any = _Late(lambda handler: handler._head[0][3], "_head")
-    close_connection = True
+    raw_requestline: bytes = _late(lambda handler: handler._cut(2, 3), "_head")
+    requestline: str = _late(lambda handler: handler._head[0][0], "_head")
+    command: str = _late(lambda handler: handler._head[0][1], "_head")
+    path: str = _late(lambda handler: handler._head[0][2], "_head")
+    request_version: str = _late(lambda handler: handler._head[0][3], "_head")
+    close_connection: bool = True
     #: Whether headers with an underscore in their name get into the environ. There they
     #: are the same variable as those with a dash, which a proxy may have checked.
-    underscore_headers = False
+    underscore_headers: bool = False
 
     _control_char_table: dict[int, str]  # http.server's
 
     # The header section of the current request, if our own parser read it.
-    _section: Any = _Late(lambda handler: handler._cut(3, 4), "_head")
-    _variables: Any = _Late(_make_variables, "_head", None)
+    _section: Any = _late(lambda handler: handler._cut(3, 4), "_head")
+    _variables: Any = _late(_make_variables, "_head", None)
     # Its body; while that is read it stands in the place of the connection's file.
     _body: BodyReader | None = None
     _connection_file: Any = None
@@ -138,7 +146,7 @@ class RequestReader(BaseHTTPRequestHandler):
             _set_nodelay(connection)
         self.rfile = connection.makefile("rb", self.rbufsize)
         if self.wbufsize == 0:
-            self.wfile = ConnectionWriter(connection)
+            self.wfile = ConnectionWriter(connection)  # type: ignore[assignment]
         else:
             self.wfile = connection.makefile("wb", self.wbufsize)
 
@@ -224,7 +232,7 @@ class RequestReader(BaseHTTPRequestHandler):
         self._variables = None
         self._chunked_length = None
         if self._body is not None:  # of a handler that keeps connections by itself
-            if self.rfile is self._body:
+            if self.rfile is self._body:  # type: ignore[comparison-overlap]
                 self.rfile = self._connection_file
             self._body = None
 
@@ -234,7 +242,7 @@ class RequestReader(BaseHTTPRequestHandler):
         Nothing is read where it is not: lines that end in LF alone may mark its end
         before the empty line that is looked for here.
         """
-        rfile: Any = self.rfile
+        rfile: io.BufferedIOBase = self.rfile
         if type(rfile) is io.BufferedReader:
             end = self._take_section(rfile.peek(), 0)
             rfile.read(end)
@@ -273,14 +281,14 @@ class RequestReader(BaseHTTPRequestHandler):
         connection's last (RFC 9112 section 11.2).
         """
         connection_file = self.rfile
-        replay = self.rfile = _Replay(section, connection_file)
+        replay = self.rfile = _Replay(section, connection_file)  # type: ignore[assignment]
         try:
             if not super().parse_request():
                 return False
         finally:
             self.rfile = connection_file
         _request.check_section(replay.seen())
-        if type(self.headers) is dict:
+        if type(self.headers) is dict:  # type: ignore[comparison-overlap]
             self.headers = self.MessageClass()  # HTTP/0.9, since 3.14.4
         if odd or _impl.parse_section(replay.seen(), 0, True) is None:
             self.close_connection = True
@@ -330,7 +338,7 @@ class RequestReader(BaseHTTPRequestHandler):
             source, length = read_chunked(connection_file, self.max_chunked_body)
             self._chunked_length = length
         self._body = BodyReader(source, length, connection_file)
-        self.rfile = self._body
+        self.rfile = self._body  # type: ignore[assignment]
         return True
 
     def _finish_request(self, is_cut: bool) -> None:

@@ -64,7 +64,8 @@ def send_result(handler: SimpleHandler) -> bool:
 
 def _is_plain(handler: SimpleHandler) -> bool:
     """Tell whether the connection and the wrapper are what they seem to be."""
-    stdout, wrapper = handler.stdout, handler.result
+    stdout: Any = handler.stdout
+    wrapper = handler.result
     return (
         type(stdout) is ConnectionWriter
         and type(stdout._sock) is socket.socket
@@ -116,7 +117,7 @@ def _locate(file: Any) -> tuple[int, int] | None:
 
 def _send_head(handler: SimpleHandler, first_block: int) -> None:
     """Send the headers, to leave together with the beginning of the file."""
-    stdout = handler.stdout
+    stdout: Any = handler.stdout
     stdout.hold()
     try:
         handler.bytes_sent = first_block  # as write() leaves it for who completes the headers
@@ -151,9 +152,10 @@ def _send(handler: SimpleHandler, file: Any, position: int, end: int) -> bool:
 
     The file's end is looked for each time, as each read does.
     """
+    stdout: Any = handler.stdout
     try:
         while (count := min(os.fstat(file.fileno()).st_size, end) - position) > 0:
-            sent = _send_some(handler.stdout._sock, file.fileno(), position, count)
+            sent = _send_some(stdout._sock, file.fileno(), position, count)
             if not sent:
                 break
             position += sent

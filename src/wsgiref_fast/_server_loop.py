@@ -45,9 +45,9 @@ class WaitingServer(HTTPServer):
 
     #: How many connections the system keeps for us to accept: a browser's burst of them,
     #: as on 3.15. With 5, some wait for seconds.
-    request_queue_size = socket.SOMAXCONN
+    request_queue_size: int = socket.SOMAXCONN
     #: How many connections may wait; one more, and the oldest is closed.
-    waiting_limit = 500
+    waiting_limit: int = 500
     #: Seconds for a TLS handshake, which holds nobody up; `None`: any time.
     handshake_timeout: float | None = 10.0
 

@@ -20,13 +20,27 @@ from .util import FileWrapper, guess_scheme, is_hop_by_hop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, MutableMapping
     from types import TracebackType
-    from typing import Any
+    from typing import IO, Any, Protocol
 
-    from .types import StartResponse, WSGIApplication, WSGIEnvironment
+    from .types import (
+        ErrorStream,
+        InputStream,
+        StartResponse,
+        WSGIApplication,
+        WSGIEnvironment,
+    )
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+    OptExcInfo = ExcInfo | tuple[None, None, None]
+
+    class Output(Protocol):
+        """What a `SimpleHandler` needs of its `stdout`."""
+
+        def write(self, data: bytes, /) -> int | None: ...
+        def flush(self) -> object: ...
+
 
 __all__ = [
     "BaseCGIHandler",
@@ -77,39 +91,39 @@ class BaseHandler(_Runner):
     """
 
     #: What the environ's ``wsgi.*`` variables of these names say.
-    wsgi_version = (1, 0)
-    wsgi_multithread = True
-    wsgi_multiprocess = True
-    wsgi_run_once = False
+    wsgi_version: tuple[int, int] = (1, 0)
+    wsgi_multithread: bool = True
+    wsgi_multiprocess: bool = True
+    wsgi_run_once: bool = False
 
     #: True: the peer is the client. False: it is a gateway that wants a ``Status:`` header.
-    origin_server = True
+    origin_server: bool = True
     #: The HTTP version of responses, for an origin server.
-    http_version = "1.0"
+    http_version: str = "1.0"
     #: What the ``Server:`` header and ``SERVER_SOFTWARE`` say, for an origin server.
     server_software: str | None = None
 
     #: Put into each environ first: the process's own, as it was at import.
-    os_environ = read_environ()
+    os_environ: MutableMapping[str, str] = read_environ()
 
     #: ``wsgi.file_wrapper``, or `None` to offer none.
-    wsgi_file_wrapper: Callable[..., Any] | None = FileWrapper
+    wsgi_file_wrapper: Callable[..., Iterable[bytes]] | None = FileWrapper
     #: Makes `headers` out of an application's list.
     headers_class: Callable[[list[tuple[str, str]]], Any] = Headers
 
     #: How many frames `log_exception` prints; `None` for all.
     traceback_limit: int | None = None
     #: The response that `error_output` gives.
-    error_status = "500 Internal Server Error"
-    error_headers = [("Content-Type", "text/plain")]  # noqa: RUF012 - an instance may have its own
-    error_body = b"A server error occurred.  Please contact the administrator."
+    error_status: str = "500 Internal Server Error"
+    error_headers: list[tuple[str, str]] = [("Content-Type", "text/plain")]  # noqa: RUF012 - as below
+    error_body: bytes = b"A server error occurred.  Please contact the administrator."
 
     # The state of the request; `close` takes it back to this.
     status: str | None = None
     result: Any = None
-    headers_sent = False
+    headers_sent: bool = False
     headers: Any = None
-    bytes_sent = 0
+    bytes_sent: int = 0
     environ: Any  # a WSGIEnvironment while a request runs, else None
 
     def run(self, application: WSGIApplication) -> None:
@@ -223,7 +237,7 @@ class BaseHandler(_Runner):
         self,
         status: str,
         headers: list[tuple[str, str]],
-        exc_info: ExcInfo | tuple[None, None, None] | None = None,
+        exc_info: OptExcInfo | None = None,
     ) -> Callable[[bytes], object]:
         """Take status and headers of the response: PEP 3333's ``start_response()``.
 
@@ -360,25 +374,25 @@ class BaseHandler(_Runner):
         protocol: str = self.environ["SERVER_PROTOCOL"]
         return protocol.upper() != "HTTP/0.9"
 
-    def log_exception(self, exc_info: ExcInfo) -> None:
+    def log_exception(self, exc_info: OptExcInfo) -> None:
         """Print a traceback to ``wsgi.errors``, `traceback_limit` frames of it."""
         try:
             from traceback import print_exception
 
             stderr = self.get_stderr()
-            print_exception(*exc_info, self.traceback_limit, stderr)
+            print_exception(*exc_info, self.traceback_limit, stderr)  # type: ignore[call-overload]
             stderr.flush()
         finally:
             del exc_info  # a traceback in a frame that it holds is a cycle
 
     def handle_error(self) -> None:
         """Log the current exception, and answer with an error page where that can be."""
-        self.log_exception(sys.exc_info())  # type: ignore[arg-type]
+        self.log_exception(sys.exc_info())
         if not self.headers_sent:
             self.result = self.error_output(self.environ, self.start_response)
             self.finish_response()
 
-    def error_output(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+    def error_output(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         """Answer in place of an application that failed: a WSGI application itself.
 
         It says nothing of the exception, which is in `sys.exc_info`: a page shown to
@@ -397,11 +411,11 @@ class BaseHandler(_Runner):
         """Send what `_write` buffered."""
         raise NotImplementedError
 
-    def get_stdin(self) -> Any:
+    def get_stdin(self) -> InputStream:
         """Return ``wsgi.input``."""
         raise NotImplementedError
 
-    def get_stderr(self) -> Any:
+    def get_stderr(self) -> ErrorStream:
         """Return ``wsgi.errors``."""
         raise NotImplementedError
 
@@ -425,31 +439,35 @@ class SimpleHandler(BaseHandler):
     `environ` comes after the process's own variables.
     """
 
-    stdout: Any
+    #: The streams and the environ that the constructor was given.
+    stdin: InputStream
+    stdout: IO[bytes]
+    stderr: ErrorStream
+    base_env: MutableMapping[str, Any]
     # Whether it logs, by its request handler; `None` where nothing is known of it.
     _is_server: bool | None = False
 
     def __init__(
         self,
-        stdin: Any,
-        stdout: Any,
-        stderr: Any,
-        environ: dict[str, Any],
+        stdin: InputStream,
+        stdout: Output,
+        stderr: ErrorStream,
+        environ: MutableMapping[str, Any],
         multithread: bool = True,
         multiprocess: bool = False,
     ) -> None:
         self.stdin = stdin
-        self.stdout = stdout
+        self.stdout = stdout  # type: ignore[assignment] # what is written to it, is there
         self.stderr = stderr
         self.base_env = environ
         self.wsgi_multithread = multithread
         self.wsgi_multiprocess = multiprocess
 
-    def get_stdin(self) -> Any:
+    def get_stdin(self) -> InputStream:
         """Return `stdin`."""
         return self.stdin
 
-    def get_stderr(self) -> Any:
+    def get_stderr(self) -> ErrorStream:
         """Return `stderr`."""
         return self.stderr
 
@@ -476,14 +494,14 @@ class SimpleHandler(BaseHandler):
         """Send a block of the body; the first one leaves together with the headers."""
         if _impl.write(self, data):
             return
-        if self.headers_sent or type(self.stdout) is not ConnectionWriter:
+        if self.headers_sent or type(self.stdout) is not ConnectionWriter:  # type: ignore[comparison-overlap]
             super().write(data)
         else:
             self._send_together(super().write, data)
 
     def send_headers(self) -> None:
         """Complete the headers and send them, in one piece."""
-        stdout = self.stdout
+        stdout: Any = self.stdout
         if type(stdout) is not ConnectionWriter or stdout.holds:
             super().send_headers()
         else:
@@ -491,7 +509,8 @@ class SimpleHandler(BaseHandler):
 
     def _send_head(self) -> None:
         # Nobody can tell how many pieces a connection of our own is given.
-        if type(self.stdout) is ConnectionWriter and self.origin_server and self._has_own_head():
+        stdout: Any = self.stdout
+        if type(stdout) is ConnectionWriter and self.origin_server and self._has_own_head():
             headers = self.headers._headers
             date, server = _current_date(), self.server_software
             status = str(self.status)
@@ -522,7 +541,7 @@ class SimpleHandler(BaseHandler):
 
         Another `stdout` sees each write as it comes: it may be counting.
         """
-        stdout = self.stdout
+        stdout: Any = self.stdout
         stdout.hold()
         try:
             step(*args)
@@ -559,7 +578,7 @@ class BaseCGIHandler(SimpleHandler):
     (RFC 3875 section 6.3.3).
     """
 
-    origin_server = False
+    origin_server: bool = False
 
 
 class CGIHandler(BaseCGIHandler):
@@ -568,10 +587,10 @@ class CGIHandler(BaseCGIHandler):
     Streams and environ are the process's own (RFC 3875).
     """
 
-    wsgi_run_once = True
+    wsgi_run_once: bool = True
     # A process that runs several requests must not mix what it was started with into
     # each (bpo-7250).
-    os_environ: dict[str, str] = {}  # noqa: RUF012 - programs assign to it
+    os_environ: MutableMapping[str, str] = {}  # noqa: RUF012 - programs assign to it
 
     def __init__(self) -> None:
         _take_process(self, read_environ())
@@ -583,8 +602,8 @@ class IISCGIHandler(BaseCGIHandler):
     That gives a ``PATH_INFO`` that begins with ``SCRIPT_NAME``, which is taken off.
     """
 
-    wsgi_run_once = True
-    os_environ: dict[str, str] = {}  # noqa: RUF012 - as CGIHandler
+    wsgi_run_once: bool = True
+    os_environ: MutableMapping[str, str] = {}  # noqa: RUF012 - as CGIHandler
 
     def __init__(self) -> None:
         environ = read_environ()

@@ -8,7 +8,7 @@ from ._pure.headers import _formatparam as _formatparam
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, overload
 
     HeaderList = list[tuple[str, str]]
 
@@ -35,18 +35,46 @@ class Headers(_Mapping):
 
     _headers: HeaderList
 
-    __init__ = _kernels.take_list
+    if TYPE_CHECKING:  # what the kernels below are, as methods
+
+        def __init__(self, headers: HeaderList | None = None) -> None: ...
+        def __getitem__(self, name: str) -> str | None: ...
+        def __setitem__(self, name: str, val: str) -> None: ...
+        def __delitem__(self, name: str) -> None: ...
+        def __contains__(self, name: str) -> bool: ...
+        @overload
+        def get(self, name: str, default: str) -> str: ...
+        @overload
+        def get(self, name: str, default: str | None = None) -> str | None: ...
+        def get(self, name: str, default: str | None = None) -> str | None:
+            """Return the first value of that name, or `default`."""
+
+        def __str__(self) -> str: ...
+        def __bytes__(self) -> bytes: ...
+        def setdefault(self, name: str, value: str) -> str:
+            """Return the first value of that name; where there is none, add `value` first."""
+            ...
+
+        def add_header(self, _name: str, _value: str | None, **_params: str | None) -> None:
+            """Add a header after those of the same name, with MIME parameters."""
+
+    else:
+        __init__ = _kernels.take_list
+        __getitem__ = _kernels.get_item
+        __setitem__ = _kernels.set_item
+        __delitem__ = _kernels.delete_item
+        __contains__ = _kernels.contains
+        get = _kernels.get
+        __str__ = _kernels.to_text
+        __bytes__ = _kernels.to_bytes
+        setdefault = _kernels.setdefault
+        add_header = _kernels.add_header
+
     _convert_string_type = _kernels._convert_string_type
 
     def __len__(self) -> int:
         """Return the number of headers, repeated ones counted each."""
         return len(self._headers)
-
-    __getitem__ = _kernels.get_item
-    __setitem__ = _kernels.set_item
-    __delitem__ = _kernels.delete_item
-    __contains__ = _kernels.contains
-    get = _kernels.get
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of that name in the list's order; an empty list for none."""
@@ -67,11 +95,6 @@ class Headers(_Mapping):
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self._headers!r})"
-
-    __str__ = _kernels.to_text
-    __bytes__ = _kernels.to_bytes
-    setdefault = _kernels.setdefault
-    add_header = _kernels.add_header
 
 
 _hooks.note_names(globals(), "_formatparam")

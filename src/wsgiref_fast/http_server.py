@@ -42,6 +42,9 @@ class _LateMessage:
         return message
 
 
+_message: Any = _LateMessage()
+
+
 class RequestMixin(BaseHTTPRequestHandler):
     """Parse plain requests by the kernels, in front of a class of request handlers.
 
@@ -50,7 +53,12 @@ class RequestMixin(BaseHTTPRequestHandler):
     """
 
     raw_requestline: bytes
-    headers: Any = _LateMessage()
+    requestline: str
+    command: str
+    path: str
+    request_version: str
+    close_connection: bool
+    headers: HTTPMessage = _message
     # The header section of the current request, if it was plain.
     _section: bytes | None = None
     # Texts of a second.
@@ -94,13 +102,13 @@ class RequestMixin(BaseHTTPRequestHandler):
         is_newer = self.protocol_version >= "HTTP/1.1"
         self.close_connection = not (is_newer and self.request_version >= "HTTP/1.1")
         if "HTTP_CONNECTION" in variables:
-            option = self.headers.get("Connection").lower()
+            option = self.headers.get("Connection", "").lower()
             if option == "close":
                 self.close_connection = True
             elif option == "keep-alive" and is_newer:
                 self.close_connection = False
         if "HTTP_EXPECT" in variables and is_newer and self.request_version >= "HTTP/1.1":
-            expected = self.headers.get("Expect").lower()
+            expected = self.headers.get("Expect", "").lower()
             return expected != "100-continue" or self.handle_expect_100()
         return True
 

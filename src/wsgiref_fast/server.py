@@ -27,8 +27,9 @@ from .simple_server import WSGIRequestHandler, WSGIServer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, Unpack
 
+    from ._http11.options import OptionValues
     from .types import WSGIApplication
 
 __all__ = ["Options", "Server", "Stats", "serve"]
@@ -67,10 +68,10 @@ class Server(WSGIServer):
     """
 
     #: Whether the listening sockets are closed as soon as it ends, since it serves never again.
-    ends_for_good = False
+    ends_for_good: bool = False
 
     #: What serves the connections.
-    loop_class = Loop
+    loop_class: type[Loop] = Loop
 
     #: Whether the address can be listened on at once after another server has ended.
     allow_reuse_address = _EXCLUSIVELY is None
@@ -82,9 +83,9 @@ class Server(WSGIServer):
         server_address: Any,
         RequestHandlerClass: Any = WSGIRequestHandler,  # noqa: N803
         bind_and_activate: bool = True,
-        **options: Any,
+        **options: Unpack[OptionValues],
     ) -> None:
-        self.options = Options(**options)
+        self.options: Options = Options(**options)
         self._ledger = Ledger()
         self.request_queue_size = self.options.backlog
         addresses = server_address if isinstance(server_address, list) else [server_address]
@@ -324,7 +325,7 @@ def serve(
     *,
     status_path: str | None = None,
     status_allowed: Iterable[str] | None = None,
-    **options: Any,
+    **options: Unpack[OptionValues],
 ) -> None:
     """Serve an application until SIGINT or SIGTERM, and finish what is under way.
 

@@ -22,24 +22,28 @@ from .handlers import SimpleHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, MutableMapping
+    from typing import IO, Any, Final, TypeVar, overload
 
     from ._waiting import Waiting
-    from .types import StartResponse, WSGIApplication, WSGIEnvironment
+    from .types import ErrorStream, InputStream, StartResponse, WSGIApplication, WSGIEnvironment
+
+    _S = TypeVar("_S", bound="WSGIServer")
 
 __all__ = ["ThreadingWSGIServer", "WSGIRequestHandler", "WSGIServer", "demo_app", "make_server"]
 
 _VERSION = "0.2"  # of the original, whose name the wire has known since 2006
 
-server_version = "WSGIServer" if sys.version_info >= (3, 15) else "WSGIServer/" + _VERSION
+server_version: Final[str] = (
+    "WSGIServer" if sys.version_info >= (3, 15) else "WSGIServer/" + _VERSION
+)
 _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
-sys_version = (
+sys_version: Final[str] = (
     _IMPLEMENTATIONS.get(sys.implementation.name, sys.implementation.name)
     + "/"
     + sys.version.split()[0]
 )
-software_version = server_version + " " + sys_version
+software_version: Final[str] = server_version + " " + sys_version
 
 
 class _FromRequest:
@@ -61,16 +65,23 @@ class _FromRequest:
         return value
 
 
+def _from_request(tell: Callable[[Any], Any]) -> Any:
+    """Return a `_FromRequest`, declared as what it stands for."""
+    return _FromRequest(tell)
+
+
 @_impl.accelerated
 class ServerHandler(SimpleHandler):
     """Run the application for one request of a `WSGIRequestHandler`, and log it."""
 
-    server_software = software_version
+    server_software: str = software_version
     _is_server = True
     # Where a short cut was taken, these are made when somebody asks for them.
-    stdin: Any = _FromRequest(lambda request_handler: request_handler.rfile)
-    stdout: Any = _FromRequest(lambda request_handler: request_handler.wfile)
-    base_env: Any = _FromRequest(lambda request_handler: request_handler.get_environ())
+    stdin: InputStream = _from_request(lambda request_handler: request_handler.rfile)
+    stdout: IO[bytes] = _from_request(lambda request_handler: request_handler.wfile)
+    base_env: MutableMapping[str, Any] = _from_request(
+        lambda request_handler: request_handler.get_environ()
+    )
     #: The request handler: it logs, and knows whether its connection goes on.
     request_handler: Any
 
@@ -141,6 +152,9 @@ class _LazyName:
         return name
 
 
+_server_name: Any = _LazyName()
+
+
 @_impl.accelerated
 class WSGIServer(WaitingServer):
     """An HTTP server that serves one WSGI application.
@@ -154,7 +168,7 @@ class WSGIServer(WaitingServer):
     application: WSGIApplication | None = None
     #: Copied into the environ of each request.
     base_environ: dict[str, Any]
-    server_name = _LazyName()
+    server_name: str = _server_name
     server_port: int
 
     _host: Any = None
@@ -203,7 +217,7 @@ class WSGIServer(WaitingServer):
 
     def _known_name(self) -> str:
         """Return `server_name` where somebody has set it, else the best without a look-up."""
-        if "server_name" in vars(self) or not isinstance(type(self).server_name, _LazyName):
+        if "server_name" in vars(self) or type(self).server_name is not _server_name:
             return str(self.server_name)
         host = self._host
         if host in ("", "0.0.0.0", "::"):
@@ -253,7 +267,7 @@ class WSGIRequestHandler(RequestReader):
     requests, where client and response allow it.
     """
 
-    server_version = server_version
+    server_version: str = server_version
 
     # Set where handle() is ours: it closes the connection, or keeps it, after each request.
     _keeps_connection = False
@@ -350,7 +364,7 @@ class WSGIRequestHandler(RequestReader):
 
     def _has_buffered(self) -> bool:
         """Tell whether bytes of the next request are here already."""
-        return bool(self._read_at_once(lambda: self.rfile.peek()))
+        return bool(self._read_at_once(lambda: self.rfile.peek()))  # type: ignore[attr-defined]
 
     def get_environ(self) -> WSGIEnvironment:
         """Return the environ of the request: a new `dict`, based on the server's."""
@@ -389,7 +403,7 @@ class WSGIRequestHandler(RequestReader):
                 variables["CONTENT_TYPE"] = self.headers.get_content_type()
         return variables
 
-    def get_stderr(self) -> Any:
+    def get_stderr(self) -> ErrorStream:
         """Return ``wsgi.errors``."""
         return sys.stderr
 
@@ -400,6 +414,26 @@ def demo_app(environ: WSGIEnvironment, start_response: StartResponse) -> list[by
     lines += [f"{key} = {value!r}" for key, value in sorted(environ.items())]
     start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
     return ["".join(line + "\n" for line in lines).encode("utf-8")]
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def make_server(
+        host: str,
+        port: int,
+        app: WSGIApplication,
+        *,
+        handler_class: type[WSGIRequestHandler] = ...,
+    ) -> WSGIServer: ...
+    @overload
+    def make_server(
+        host: str,
+        port: int,
+        app: WSGIApplication,
+        server_class: type[_S],
+        handler_class: type[WSGIRequestHandler] = ...,
+    ) -> _S: ...
 
 
 def make_server(

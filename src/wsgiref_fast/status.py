@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         @property
         def stats(self) -> Stats:
             """What it has done so far."""
+            ...
 
 
 __all__ = ["ALLOWED", "StatusPage"]

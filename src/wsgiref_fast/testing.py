@@ -105,7 +105,7 @@ class LiveServer:
         self.complaints: list[str] = []
         scheme = "http" if self._server.options.ssl_context is None else "https"
         #: Where it is, without a slash at the end.
-        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.url: str = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
         name = f"live server on {self.port}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

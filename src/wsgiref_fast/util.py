@@ -12,9 +12,15 @@ from ._pure import filewrapper as _kernels
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import IO, Protocol
 
     from .types import WSGIEnvironment
+
+    class Readable(Protocol):
+        """What a `FileWrapper` needs of a file."""
+
+        def read(self, size: int, /) -> bytes: ...
+
 
 __all__ = [
     "FileWrapper",
@@ -43,20 +49,28 @@ class FileWrapper(_Wrapper):
     Handling").
     """
 
-    close: Callable[[], object]
+    filelike: IO[bytes]
+    blksize: int
+    close: Callable[[], None]  # where the file has one
 
-    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
-        self.filelike = filelike
+    def __init__(self, filelike: Readable, blksize: int = 8192) -> None:
+        self.filelike = filelike  # type: ignore[assignment] # what is read of it, is there
         self.blksize = blksize
         if hasattr(filelike, "close"):
-            self.close = filelike.close
+            self.close = self.filelike.close
 
     def __iter__(self) -> FileWrapper:
         return self
 
-    __next__ = _kernels.next_block
+    if TYPE_CHECKING:
 
-    def __getitem__(self, _index: int) -> Any:
+        def __next__(self) -> bytes:
+            """Return the next block; once one was empty the file is not read again."""
+            ...
+    else:
+        __next__ = _kernels.next_block
+
+    def __getitem__(self, _index: int) -> bytes:
         """Return the next block, whatever the index: iteration as before ``__iter__``."""
         try:
             return next(self)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["validator"]
 
 #: What the default takes for a header name. Looked up at each call, so it can be replaced.
-header_re = re.compile(r"^[a-zA-Z][a-zA-Z0-9\-_]*$")
+header_re: re.Pattern[str] = re.compile(r"^[a-zA-Z][a-zA-Z0-9\-_]*$")
 
 #: What the default refuses in a header value; replaceable as well.
-bad_header_value_re = re.compile(r"[\000-\037]")
+bad_header_value_re: re.Pattern[str] = re.compile(r"[\000-\037]")
 
 _REQUIRED = (
     *("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT", "wsgi.version", "wsgi.input", "wsgi.errors"),
@@ -172,7 +172,7 @@ class InputWrapper(_Wrapper):
         while line := self.readline():
             yield line
 
-    def close(self) -> None:
+    def close(self) -> NoReturn:
         """Raise AssertionError: the stream is the server's to close."""
         raise AssertionError("input.close() must not be called")
 
@@ -213,7 +213,7 @@ class ErrorWrapper(_Wrapper):
         for line in seq:
             self.write(line)
 
-    def close(self) -> None:
+    def close(self) -> NoReturn:
         """Raise AssertionError: the stream is the server's to close."""
         raise AssertionError("errors.close() must not be called")
 
@@ -253,9 +253,9 @@ class IteratorWrapper(_Wrapper):
 
     def __init__(self, wsgi_iterator: Iterable[bytes], check_start_response: object) -> None:
         self.original_iterator = wsgi_iterator
-        self.iterator = iter(wsgi_iterator)
+        self.iterator: Iterator[bytes] = iter(wsgi_iterator)
         self.closed = False
-        self.check_start_response = check_start_response
+        self.check_start_response: object = check_start_response
 
     def __iter__(self) -> IteratorWrapper:
         return self
@@ -277,8 +277,9 @@ class IteratorWrapper(_Wrapper):
     def close(self) -> None:
         """Close what the application returned, if it can be closed."""
         self.closed = True
-        if hasattr(self.original_iterator, "close"):
-            self.original_iterator.close()
+        original: Any = self.original_iterator
+        if hasattr(original, "close"):
+            original.close()
 
     def __del__(self) -> None:
         if not self.closed:

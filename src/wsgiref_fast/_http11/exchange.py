@@ -274,7 +274,7 @@ class Exchange:
 
         Its length is told in either case.
         """
-        file = wrapper.filelike
+        file: Any = wrapper.filelike
         is_buffered = type(file) is io.BufferedReader or type(file) is io.BufferedRandom
         raw = file.raw if is_buffered else file
         if type(raw) is not io.FileIO or not self.response.status:

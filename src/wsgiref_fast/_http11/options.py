@@ -4,7 +4,42 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    import ssl
+    from collections.abc import Iterable
+    from typing import Any, Literal, TypedDict, Unpack
+
+    AccessLog = Literal["off", "common", "combined", "json"]
+
+    class OptionValues(TypedDict, total=False):
+        """What `Options` takes, by name: the names are those of its attributes."""
+
+        max_request_line: int
+        max_header_line: int
+        max_header_section: int
+        max_header_fields: int
+        max_body: int
+        max_trailers: int
+        max_chunk_overhead: int
+        spool_size: int
+        max_unread: int
+        max_connections: int
+        backlog: int
+        header_timeout: float
+        keep_alive_timeout: float
+        body_timeout: float
+        send_timeout: float
+        handshake_timeout: float
+        shutdown_timeout: float
+        drain_timeout: float
+        threads: int
+        loops: int
+        access_log: AccessLog
+        server_header: str
+        ssl_context: ssl.SSLContext | None
+        trusted_proxies: str | Iterable[str]
+        proxy_headers: str | Iterable[str]
+        proxy_protocol: bool
+
 
 _FOREVER = 86400.0 * 365
 
@@ -21,52 +56,52 @@ class Options:
     # The class's values are the defaults.
 
     #: The most bytes of a request line, and of a header line, without their ends.
-    max_request_line = 8190
-    max_header_line = 8190
+    max_request_line: int = 8190
+    max_header_line: int = 8190
     #: The most bytes of a header section, and the most fields in it.
-    max_header_section = 65536
-    max_header_fields = 100
+    max_header_section: int = 65536
+    max_header_fields: int = 100
     #: The most bytes of a request's body.
-    max_body = 1 << 30
+    max_body: int = 1 << 30
     #: The most bytes of a chunked body's trailers, and of what its chunks have besides data,
     #: beyond 16 bytes a chunk and twice the data.
-    max_trailers = 16384
-    max_chunk_overhead = 16384
+    max_trailers: int = 16384
+    max_chunk_overhead: int = 16384
     #: A longer body goes to a temporary file, in bytes.
-    spool_size = 512 * 1024
+    spool_size: int = 512 * 1024
     #: The most bytes that are read and dropped from a client that was refused.
-    max_unread = 65536
+    max_unread: int = 65536
     #: How many connections there are at once; further ones wait in the backlog.
-    max_connections = 1000
+    max_connections: int = 1000
     #: How many connections the system keeps to be accepted.
-    backlog = 1024
+    backlog: int = 1024
 
     #: Seconds for a whole head since its first byte; a new connection's first byte too.
-    header_timeout = 10.0
+    header_timeout: float = 10.0
     #: Seconds that a connection may be idle between two requests.
-    keep_alive_timeout = 5.0
+    keep_alive_timeout: float = 5.0
     #: Seconds without a byte of a body.
-    body_timeout = 30.0
+    body_timeout: float = 30.0
     #: Seconds in which a client takes no byte of a response.
-    send_timeout = 30.0
+    send_timeout: float = 30.0
     #: Seconds for a TLS handshake.
-    handshake_timeout = 10.0
+    handshake_timeout: float = 10.0
     #: Seconds for what is under way when the server shuts down.
-    shutdown_timeout = 30.0
+    shutdown_timeout: float = 30.0
     #: Seconds, of these, in which a connection that has nothing under way may send one more
     #: request when the server shuts down, as proxies do on those that they keep. 0: none.
-    drain_timeout = 0.0
+    drain_timeout: float = 0.0
 
     #: How many threads run applications; none: the loop's own does.
-    threads = 0
+    threads: int = 0
     #: How many loops there are, each with a listening socket and a thread.
-    loops = 1
+    loops: int = 1
     #: The access log's format: ``off``, ``common``, ``combined`` or ``json``.
-    access_log = "off"
+    access_log: AccessLog = "off"
     #: What ``Server`` says; empty for no such header.
-    server_header = "wsgiref_fast"
+    server_header: str = "wsgiref_fast"
     #: An `ssl.SSLContext` for TLS; another one that is put here later is for new connections.
-    ssl_context: Any = None
+    ssl_context: ssl.SSLContext | None = None
     #: Proxies that are believed what they say of their clients: addresses, networks
     #: (``10.0.0.0/8``), ``unix``, ``*`` for all. Where there are any, what anybody else says
     #: of that kind is dropped.
@@ -76,9 +111,9 @@ class Options:
     proxy_headers: tuple[str, ...] = ("x-forwarded-for", "x-forwarded-proto")
     #: Whether each connection begins with a header of the PROXY protocol, version 1 or 2; only
     #: from `trusted_proxies`.
-    proxy_protocol = False
+    proxy_protocol: bool = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[OptionValues]) -> None:
         for name, value in options.items():
             if name not in _RANGES and name not in _OTHERS:
                 raise TypeError(_unknown(name))

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 #: What connections do: see `peer.Peer.doing`.
-DOINGS = ("preface", "handshake", "idle", "reading", "answering", "closing")
+DOINGS: tuple[str, ...] = ("preface", "handshake", "idle", "reading", "answering", "closing")
 
 #: What there is a time for.
-TIMEOUTS = ("head", "body", "idle", "send", "handshake")
+TIMEOUTS: tuple[str, ...] = ("head", "body", "idle", "send", "handshake")
 
 
 class Counts:
@@ -33,9 +33,12 @@ class Counts:
     __slots__ = ("accepted", "received", "requests", "sent", "statuses", "timeouts")
 
     def __init__(self) -> None:
-        self.accepted = self.requests = self.received = self.sent = 0
+        self.accepted: int = 0
+        self.requests: int = 0
+        self.received: int = 0
+        self.sent: int = 0
         self.statuses: dict[int, int] = {}
-        self.timeouts = dict.fromkeys(TIMEOUTS, 0)
+        self.timeouts: dict[str, int] = dict.fromkeys(TIMEOUTS, 0)
 
     def note_status(self, status: int) -> None:
         """Count a response."""
@@ -81,13 +84,13 @@ class Stats:
     ) -> None:
         self.began_at = began_at
         self.uptime = uptime
-        self.requests = counts.requests
-        self.responses = dict(sorted(counts.statuses.items()))
-        self.accepted = counts.accepted
+        self.requests: int = counts.requests
+        self.responses: dict[int, int] = dict(sorted(counts.statuses.items()))
+        self.accepted: int = counts.accepted
         self.connections = connections
-        self.received = counts.received
-        self.sent = counts.sent
-        self.timeouts = counts.timeouts
+        self.received: int = counts.received
+        self.sent: int = counts.sent
+        self.timeouts: dict[str, int] = counts.timeouts
 
     @property
     def errors(self) -> dict[int, int]:
