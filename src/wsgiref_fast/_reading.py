@@ -376,7 +376,7 @@ class RequestReader(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, reason: str) -> None:
         """Send an error, and log it by one line."""
-        self.log_request = _ignore  # type: ignore[method-assign, assignment]
+        self.__dict__["log_request"] = _ignore
         try:
             self.send_error(status, reason)
         finally:

@@ -6,8 +6,8 @@ import os
 
 try:
     from bottle import ServerAdapter
-except ModuleNotFoundError as error:
-    if error.name != "bottle":
+except ModuleNotFoundError as _error:
+    if _error.name != "bottle":
         raise
     raise ImportError("wsgiref_fast.bottle needs Bottle: pip install bottle") from None
 

@@ -18,8 +18,8 @@ try:
     from flask.cli import pass_script_info
     from flask.helpers import get_debug_flag
     from werkzeug.serving import is_running_from_reloader
-except ModuleNotFoundError as error:
-    if error.name not in ("click", "flask", "werkzeug"):
+except ModuleNotFoundError as _error:
+    if _error.name not in ("click", "flask", "werkzeug"):
         raise
     raise ImportError("wsgiref_fast.flask needs Flask: pip install flask") from None
 

@@ -50,10 +50,10 @@ import time
 try:
     from gunicorn import SERVER_SOFTWARE
     from gunicorn.workers import base
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        f'gunicorn cannot be imported ({error}): pip install "wsgiref_fast[gunicorn]"'
-    ) from error
+        f'gunicorn cannot be imported ({_error}): pip install "wsgiref_fast[gunicorn]"'
+    ) from _error
 
 from . import __version__
 from ._gunicorn import settings
@@ -89,13 +89,13 @@ class Worker(base.Worker):  # type: ignore[misc]
     alive: bool  # ends as soon as it is false
 
     #: What ``SERVER_SOFTWARE`` in an environ says.
-    server_software = f"{SERVER_SOFTWARE} wsgiref_fast/{__version__}"
+    server_software: str = f"{SERVER_SOFTWARE} wsgiref_fast/{__version__}"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.server: WorkerServer | None = None
         self.recorder: Recorder | None = None
-        self.due = 0.0
+        self.due: float = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:

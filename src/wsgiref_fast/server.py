@@ -76,6 +76,11 @@ class Server(WSGIServer):
     #: Whether the address can be listened on at once after another server has ended.
     allow_reuse_address = _EXCLUSIVELY is None
 
+    server_address: tuple[Any, ...]
+    server_port: int
+    address_family: int
+    request_queue_size: int
+
     _loops: tuple[Loop, ...] = ()
 
     def __init__(
@@ -103,7 +108,7 @@ class Server(WSGIServer):
         super().__init__(first, RequestHandlerClass, bind_and_activate=False)
         if self._inherited is not None:
             self.socket.close()
-            self.socket = socket.socket(fileno=self._inherited)
+            self.socket: socket.socket = socket.socket(fileno=self._inherited)
         if bind_and_activate:
             try:
                 self.server_bind()

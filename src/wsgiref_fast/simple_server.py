@@ -167,7 +167,8 @@ class WSGIServer(WaitingServer):
     #: The WSGI application.
     application: WSGIApplication | None = None
     #: Copied into the environ of each request.
-    base_environ: dict[str, Any]
+    base_environ: WSGIEnvironment
+    address_family: int
     server_name: str = _server_name
     server_port: int
 
@@ -268,6 +269,8 @@ class WSGIRequestHandler(RequestReader):
     """
 
     server_version: str = server_version
+    raw_requestline: bytes
+    close_connection: bool
 
     # Set where handle() is ours: it closes the connection, or keeps it, after each request.
     _keeps_connection = False

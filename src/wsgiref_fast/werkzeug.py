@@ -132,7 +132,7 @@ def accelerate(handler_class: Any) -> Any:
     return made
 
 
-WSGIRequestHandler = accelerate(serving.WSGIRequestHandler)
+WSGIRequestHandler: Any = accelerate(serving.WSGIRequestHandler)
 
 _server_class: Any = serving.BaseWSGIServer
 _INIT = _server_class.__init__

@@ -52,7 +52,7 @@ class WorkerLoop(Loop):
         self, server: Any, listeners: list[socket.socket], pool: Pool | None, is_first: bool
     ) -> None:
         super().__init__(server, listeners, pool, is_first)
-        self.worker = server.worker
+        self.worker: Any = server.worker
         self.constants["wsgi.multiprocess"] = True
         self.constants["SERVER_SOFTWARE"] = self.worker.server_software
 
@@ -98,7 +98,7 @@ class WorkerServer(Server):
     """
 
     ends_for_good = True
-    loop_class = WorkerLoop
+    loop_class: type[Loop] = WorkerLoop
 
     def __init__(self, worker: Any, options: dict[str, Any]) -> None:
         self.worker = worker

@@ -50,7 +50,7 @@ class Exchange:
     def __init__(self, peer: Peer, request: Request, may_keep: bool) -> None:
         self._peer = peer
         self.request = request
-        self.response = Response(request, peer.options.server_header, may_keep)
+        self.response: Response = Response(request, peer.options.server_header, may_keep)
         self._errors = sys.stderr
         self._result: Any = None
         self._iterator: Iterator[bytes] | None = None
@@ -60,10 +60,10 @@ class Exchange:
         # Whether the application's iterable was closed: nothing may follow.
         self._is_closed = False
         #: Whether the client could not be given the whole response.
-        self.is_cut = False
-        self.began_at = time.monotonic()
+        self.is_cut: bool = False
+        self.began_at: float = time.monotonic()
         #: The client's address, where a proxy has told it.
-        self.client = ""
+        self.client: str = ""
 
     def run(self) -> bool:
         """Call the application and send what it answers; tell whether that was all."""

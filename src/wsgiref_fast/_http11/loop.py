@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..types import WSGIApplication, WSGIEnvironment
     from .exchange import Exchange
+    from .options import Options
     from .pool import Pool
     from .proxies import TrustedProxies
 
@@ -73,14 +74,14 @@ class Loop:
     """
 
     #: What is made of each connection.
-    peer_class = Peer
+    peer_class: type[Peer] = Peer
 
     def __init__(
         self, server: Any, listeners: list[socket.socket], pool: Pool | None, is_first: bool
     ) -> None:
         self.server = server
         self._is_first = is_first
-        self.options = server.options
+        self.options: Options = server.options
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._pool = pool
         self._most_peers = min(
@@ -103,14 +104,14 @@ class Loop:
         self._end_at: float | None = None
         self._served = 0
         #: What has happened so far, but for what the compiled kernels count themselves.
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self._is_for_one = False
         self._is_closed = False
         self._date = (0, "")
         self._log_access = make_access_log(self.options.access_log)
         #: What puts into an environ what proxies say; `None` where none is trusted.
-        self.proxies = self._make_proxies()
-        self.is_stopping = False
+        self.proxies: TrustedProxies | None = self._make_proxies()
+        self.is_stopping: bool = False
         #: What the compiled kernels know of all requests, while `run` runs.
         self.ground: Any = None
         self._is_cut_short = False

@@ -70,28 +70,28 @@ class Peer:
     def __init__(self, loop: Loop, sock: socket.socket, address: Any) -> None:
         self.loop = loop
         self.options: Options = loop.options
-        self.sock = sock
-        self.descriptor = sock.fileno()
+        self.sock: socket.socket = sock
+        self.descriptor: int = sock.fileno()
         self.address = address
         #: The client's address and port, as text; of a Unix socket there are none.
         has_port = isinstance(address, tuple)
-        self.host = str(address[0]) if has_port else ""
-        self.port = str(address[1]) if has_port else ""
+        self.host: str = str(address[0]) if has_port else ""
+        self.port: str = str(address[1]) if has_port else ""
         #: What all its environs have besides; `None`: nothing.
         self.variables: dict[str, Any] | None = None
         self._preface: Preface | None = None
-        self.connection = Connection(self.options)
+        self.connection: Connection = Connection(self.options)
         self.exchange: Exchange | None = None
-        self.state = READING
+        self.state: int = READING
         #: What the loop waits for on its behalf; nothing: it is new, or a thread has it.
         self.wanted = 0
         #: When its time is over, and the time under which the loop has it in its queue.
-        self.deadline = 0.0
+        self.deadline: float = 0.0
         self.queued: float | None = None
         #: Whether there is nothing between its bytes and the system.
-        self.is_plain = type(sock) is socket.socket
+        self.is_plain: bool = type(sock) is socket.socket
         #: Whether it has sent no request yet.
-        self.is_first = True
+        self.is_first: bool = True
         self._outbox = Outbox()
         # Whether the exchange is being worked on, and whether by a thread: it has the socket then.
         self._is_running = False

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from ipaddress import IPv4Address, IPv6Address
 
     from ..types import WSGIEnvironment
@@ -112,7 +112,7 @@ class TrustedProxies:
             variable for name, variable in _VARIABLES.items() if name not in self._heard
         ]
         #: Whether an address is a proxy's.
-        self.trusts = lru_cache(maxsize=1024)(trusted.__contains__)
+        self.trusts: Callable[[str], bool] = lru_cache(maxsize=1024)(trusted.__contains__)
 
     def apply(self, environ: WSGIEnvironment) -> None:
         """Put into an environ what trusted proxies say of its request, and drop what others do."""

@@ -74,13 +74,13 @@ class Request:
     __slots__ = ("body", "keeps_alive", "method", "path", "target", "variables", "version")
 
     def __init__(self, method: str, target: str, path: str, version: str) -> None:
-        self.method = method
-        self.target = target
-        self.path = path
-        self.version = version
+        self.method: str = method
+        self.target: str = target
+        self.path: str = path
+        self.version: str = version
         self.variables: dict[str, str] = {}
         self.body: Any = None
-        self.keeps_alive = False
+        self.keeps_alive: bool = False
 
 
 class Connection:
@@ -121,9 +121,9 @@ class Connection:
         self._line_overhead = 0
         self._file: Any = None
         #: Whether a method that is HEAD has come: no answer has a body then.
-        self.is_for_head = False
+        self.is_for_head: bool = False
         #: Whether the client waits for a ``100 Continue`` before it sends the body.
-        self.wants_continue = False
+        self.wants_continue: bool = False
 
     @property
     def is_idle(self) -> bool:
@@ -559,11 +559,11 @@ class Response:
         self._server = server
         self._is_head = request is not None and request.method == "HEAD"
         self._version = "HTTP/1.1" if request is None else request.version
-        self.keeps_alive = may_keep and request is not None and request.keeps_alive
-        self.is_begun = False
-        self.status = ""
+        self.keeps_alive: bool = may_keep and request is not None and request.keeps_alive
+        self.is_begun: bool = False
+        self.status: str = ""
         self.headers: list[tuple[str, str]] = []
-        self.sent = 0
+        self.sent: int = 0
         self._is_bodyless = self._is_head
         self._is_chunked = False
         # Bytes of the body that its Content-Length has left; `None` where there is none.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 try:
     import django as _django
-except ModuleNotFoundError as error:
-    if error.name != "django":
+except ModuleNotFoundError as _error:
+    if _error.name != "django":
         raise
     raise ImportError("wsgiref_fast.django needs Django: pip install django") from None
 

@@ -47,7 +47,7 @@ class Command(_Next):  # type: ignore[misc, valid-type]
     """The next ``runserver``, with a faster server."""
 
     #: As in Django's command; a subclass may have another one, which is sped up as well.
-    server_cls = speed_up_server(_Next.server_cls)
+    server_cls: Any = speed_up_server(_Next.server_cls)
 
     def inner_run(self, *args: Any, **options: Any) -> None:
         """Run the server in the process that the reloader watches."""
