@@ -13,14 +13,14 @@ from ._process_environ import _needs_transcode as _needs_transcode
 from ._process_environ import read_environ
 from ._pure.response import _monthname as _monthname
 from ._pure.response import _weekdayname as _weekdayname
-from ._pure.response import format_date_time
+from ._pure.response import format_date_time as format_date_time
 from ._streams import ConnectionWriter
 from .headers import Headers
 from .util import FileWrapper, guess_scheme, is_hop_by_hop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, MutableMapping
     from types import TracebackType
     from typing import IO, Any, Protocol
 
@@ -107,9 +107,9 @@ class BaseHandler(_Runner):
     os_environ: MutableMapping[str, str] = read_environ()
 
     #: ``wsgi.file_wrapper``, or `None` to offer none.
-    wsgi_file_wrapper: Callable[..., Iterable[bytes]] | None = FileWrapper
+    wsgi_file_wrapper: type[FileWrapper] | None = FileWrapper
     #: Makes `headers` out of an application's list.
-    headers_class: Callable[[list[tuple[str, str]]], Any] = Headers
+    headers_class: type[Headers] = Headers
 
     #: How many frames `log_exception` prints; `None` for all.
     traceback_limit: int | None = None
@@ -238,7 +238,7 @@ class BaseHandler(_Runner):
         status: str,
         headers: list[tuple[str, str]],
         exc_info: OptExcInfo | None = None,
-    ) -> Callable[[bytes], object]:
+    ) -> Callable[[bytes], None]:
         """Take status and headers of the response: PEP 3333's ``start_response()``.
 
         With `exc_info` and the headers already sent, the exception in it is raised.
@@ -367,7 +367,7 @@ class BaseHandler(_Runner):
     def result_is_file(self) -> bool:
         """Tell whether the application answered with its ``wsgi.file_wrapper``."""
         wrapper = self.wsgi_file_wrapper
-        return wrapper is not None and isinstance(self.result, wrapper)  # type: ignore[arg-type]
+        return wrapper is not None and isinstance(self.result, wrapper)
 
     def client_is_modern(self) -> bool:
         """Tell whether the client takes a status line and headers: not in HTTP/0.9."""
