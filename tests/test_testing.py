@@ -236,7 +236,7 @@ def test_an_application_that_does_not_return_is_named() -> None:
 
 def test_an_unknown_option_is_named() -> None:
     with pytest.raises(TypeError, match=r"no option 'thread'; did you mean threads\?"):
-        LiveServer(hello_app, thread=2)
+        LiveServer(hello_app, thread=2)  # type: ignore[call-arg]
 
 
 def test_threads_answer_at_the_same_time() -> None:

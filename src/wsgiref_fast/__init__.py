@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._impl import IMPLEMENTATION as IMPLEMENTATION
+    from .server import serve as serve
 
 __version__ = "0.1.0"
 __all__ = ["IMPLEMENTATION", "__version__", "install", "serve", "uninstall"]

@@ -45,7 +45,7 @@ def install(*, strict: bool = False) -> None:
                 _link(ours, original)
                 _set(sys.modules, f"wsgiref.{name}", ours)
                 _set(package, name, ours)
-            _set(sys.modules, "wsgiref", sys.modules[__package__])
+            _set(sys.modules, "wsgiref", sys.modules[str(__package__)])
         except BaseException:
             _take_back()
             raise

@@ -29,7 +29,8 @@ def accept(listener: Any) -> tuple[ssl.SSLSocket, Any]:
         OSError: there is none, or it has gone already.
 
     """
-    connection, address = super(ssl.SSLSocket, listener).accept()
+    plain: Any = super(ssl.SSLSocket, listener)
+    connection, address = plain.accept()
     try:
         connection.getpeername()  # ssl forgets to close one that has gone
         request: Any = listener.context.wrap_socket(

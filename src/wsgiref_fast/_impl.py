@@ -80,7 +80,7 @@ def use(implementation: Literal["pure", "compiled"]) -> None:
         for function in KERNELS[name]:
             if function in globals():
                 globals()[function] = getattr(modules[name], function)
-    IMPLEMENTATION = implementation
+    IMPLEMENTATION = implementation  # pyright: ignore[reportConstantRedefinition]
     for owner, method, name, function in _methods:
         _bind(owner, method, getattr(modules[name], function))
 

@@ -19,6 +19,7 @@ from ._streams import BodyReader, ConnectionWriter, Farewell, ReceivedIO
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from email.message import Message
     from typing import Any
 
 #: Bytes of a body that an application left unread and that are read to keep a connection.
@@ -105,7 +106,7 @@ class RequestReader(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     #: The most bytes of a chunked request body; they are kept in memory or in a file.
     max_chunked_body: int = 1 << 30
-    headers: HTTPMessage = _message
+    headers: Message = _message
     # A connection that was but a descriptor until somebody asked for more.
     _descriptor: int
     request: Any = _late(lambda handler: handler._make_request(), "_descriptor")

@@ -157,7 +157,7 @@ class WaitingServer(HTTPServer):
 
     def _handle_request_noblock(self) -> Any:
         """Accept a connection; serve it, or let it wait until it has bytes."""
-        handshake = None
+        handshake = request = client_address = None
         try:
             if self._defers_handshakes():
                 handshake = self._accept_tls()

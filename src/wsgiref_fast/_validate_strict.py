@@ -438,7 +438,7 @@ def _check_exc_info(exc_info: object) -> None:
     check_exc_info(exc_info)
     if exc_info is None:
         return
-    match exc_info:
+    match exc_info:  # pyright: ignore[reportMatchNotExhaustive]
         case (type() as kind, BaseException() as value, TracebackType()) if isinstance(value, kind):
             return
     raise AssertionError(

@@ -20,6 +20,7 @@ from ._reading import _make_message, _set_nodelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from email.message import Message
     from typing import Any
 
 __all__ = ["RequestMixin"]
@@ -58,7 +59,7 @@ class RequestMixin(BaseHTTPRequestHandler):
     path: str
     request_version: str
     close_connection: bool
-    headers: HTTPMessage = _message
+    headers: Message = _message
     # The header section of the current request, if it was plain.
     _section: bytes | None = None
     # Texts of a second.

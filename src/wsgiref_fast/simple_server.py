@@ -74,7 +74,7 @@ def _from_request(tell: Callable[[Any], Any]) -> Any:
 class ServerHandler(SimpleHandler):
     """Run the application for one request of a `WSGIRequestHandler`, and log it."""
 
-    server_software: str = software_version
+    server_software: str = software_version  # pyright: ignore[reportIncompatibleVariableOverride]
     _is_server = True
     # Where a short cut was taken, these are made when somebody asks for them.
     stdin: InputStream = _from_request(lambda request_handler: request_handler.rfile)

@@ -20,10 +20,19 @@ from .server import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from typing import Any, Unpack
 
+    from ._http11.options import OptionValues
     from .types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    class LiveServerValues(OptionValues, total=False):
+        """What a `LiveServer` takes by name."""
+
+        host: str
+        port: int
+        validate: bool
+
 
 __all__ = ["LiveServer", "NonconformingApplication", "Request", "live_server"]
 
@@ -87,7 +96,7 @@ class LiveServer:
         port: int = 0,
         *,
         validate: bool = True,
-        **options: Any,
+        **options: Unpack[OptionValues],
     ) -> None:
         options.setdefault("shutdown_timeout", _PATIENCE)
         if host.startswith(("unix:", "fd://")):
@@ -152,7 +161,9 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(application: WSGIApplication, **options: Any) -> Iterator[LiveServer]:
+def live_server(
+    application: WSGIApplication, **options: Unpack[LiveServerValues]
+) -> Generator[LiveServer]:
     """Serve an application while the block runs.
 
     Args:

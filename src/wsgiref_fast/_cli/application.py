@@ -68,7 +68,7 @@ def load(target: str, is_factory: bool = False) -> WSGIApplication:
     if is_factory:
         return _make(found, label)
     _check_signature(found, label)
-    application: WSGIApplication = found
+    application: WSGIApplication = found  # pyright: ignore[reportAssignmentType]
     return application
 
 

@@ -15,7 +15,7 @@ from .values import write_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from typing import Any
 
     from .values import Address
@@ -27,7 +27,7 @@ _OTHER = "choose another address by --bind"
 
 
 @contextmanager
-def explained(addresses: list[Address]) -> Iterator[None]:
+def explained(addresses: list[Address]) -> Generator[None]:
     """Have what listens on some addresses end by a `Stop` that says why it cannot."""
     for address in addresses:
         _check_descriptor(address)

@@ -116,7 +116,7 @@ def flush_streams() -> None:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            _give_up(stream)
+            _give_up(stream)  # pyright: ignore[reportArgumentType] # not None: it failed
 
 
 def _give_up(stream: TextIO) -> None:

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from typing import Any
 
     from ..types import WSGIApplication
@@ -151,7 +151,7 @@ class _Service(Server):
 
 
 @contextmanager
-def _signals(server: _Service) -> Iterator[None]:
+def _signals(server: _Service) -> Generator[None]:
     """Have signals heard by a server."""
     handlers: dict[int, Any] = dict.fromkeys(ending_signals(), server.end)
     hang_up = getattr(signal, "SIGHUP", None)

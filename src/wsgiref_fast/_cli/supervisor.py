@@ -17,7 +17,7 @@ from .watching import Watch, describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from .watching import Tree
 
@@ -70,7 +70,7 @@ def supervise(
 
 
 @contextmanager
-def _signals() -> Iterator[tuple[int, int]]:
+def _signals() -> Generator[tuple[int, int]]:
     """Have signals written to a pipe, as a byte each; give its two ends."""
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it runs under nohup

@@ -255,7 +255,9 @@ def add_header(self: Any, _name: str, _value: str | None, **_params: str | None)
 _TSPECIALS = ' ()<>@,;:\\"/[]?='
 
 
-def _formatparam(param: str, value: str | None = None, quote: int = 1) -> str:
+def _formatparam(  # pyright: ignore[reportUnusedFunction]
+    param: str, value: str | None = None, quote: int = 1
+) -> str:
     """Format a parameter: its name alone, or ``name="value"``.
 
     With a false `quote`, the quotes are there only where a character demands them.
