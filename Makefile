@@ -26,6 +26,8 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest tests/test_typeshed.py tests/test_typing.py $(PYTEST_ARGS)
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups src/_speedups/*.pxi src/_speedups/run/*.pxi src/_speedups/connection/*.pxi
 
 bench: $(VENV)/.bench
