@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from wsgiref_fast._http11.options import Options
-from wsgiref_fast._pure.connection import Connection, Response, ResponseError
+from wsgiref_fast._http11.response import Response, ResponseError
+from wsgiref_fast._pure.connection import Connection
 from wsgiref_fast._pure.request import BadRequest
 
 Outcome = list[Any]

@@ -34,7 +34,8 @@ from support import (
 )
 from wsgiref_fast._http11.exchange import Exchange
 from wsgiref_fast._http11.peer import Peer
-from wsgiref_fast._pure.connection import Connection, Request, Response
+from wsgiref_fast._http11.response import Response
+from wsgiref_fast._pure.connection import Connection, Request
 from wsgiref_fast.server import Server
 
 pytestmark = pytest.mark.usefixtures("implementation")

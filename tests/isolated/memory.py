@@ -28,7 +28,7 @@ import traffic
 from traffic import CASES, CASES_11, CLIENT, FIELDS, GET, Application, Case, Once, Stub
 
 from wsgiref_fast import handlers, headers, server, simple_server, util
-from wsgiref_fast._http11 import exchange, loop, peer
+from wsgiref_fast._http11 import exchange, loop, peer, response
 from wsgiref_fast._pure import connection
 from wsgiref_fast.handlers import SimpleHandler
 from wsgiref_fast.headers import Headers
@@ -87,7 +87,10 @@ def resident_bytes() -> int:
 
 def immortals() -> list[Any]:
     """Return objects that outlive each request, and that each request refers to."""
-    modules = (handlers, headers, simple_server, util, server, exchange, loop, peer, connection)
+    modules = (
+        *(handlers, headers, simple_server, util, server, exchange, loop, peer, response),
+        connection,
+    )
     shared = [value for module in modules for value in vars(module).values()]
     strings = ["HTTP_HOST", "wsgi.input", "REQUEST_METHOD", "GET", "HTTP/1.1", "Content-Type"]
     cases = [*CASES.values(), *CASES_11.values()]

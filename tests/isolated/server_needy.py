@@ -22,7 +22,8 @@ from typing import Any
 
 from wsgiref_fast._http11.exchange import Exchange
 from wsgiref_fast._http11.peer import Peer
-from wsgiref_fast._pure.connection import Connection, Request, Response
+from wsgiref_fast._http11.response import Response
+from wsgiref_fast._pure.connection import Connection, Request
 from wsgiref_fast.server import Server
 
 BLOCK = b"x" * 65536

@@ -9,8 +9,8 @@ import time
 from stat import S_ISREG
 from urllib.parse import unquote
 
-from .._pure.connection import Response, check_headers
 from ..util import FileWrapper
+from .response import Response, check_headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ import sys
 import time
 from functools import partial
 
-from .._pure.connection import CONTINUE, Connection, refuse
+from .._pure.connection import CONTINUE, Connection
 from .._pure.request import BadRequest
 from .._tracebacks import show
 from .exchange import Exchange
 from .outbox import Outbox
+from .response import refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
