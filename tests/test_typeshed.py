@@ -25,12 +25,9 @@ if LEFT_OUT:
 
 import mypy  # noqa: E402 - where it is there
 
-import wsgiref_fast  # noqa: E402
-
 MODULES = ("handlers", "headers", "simple_server", "types", "util", "validate")
 ALLOWED = Path(__file__).parent / "typed" / "allowed.txt"
 TYPESHED = Path(mypy.__file__).parent / "typeshed" / "stdlib" / "wsgiref"
-ROOT = Path(wsgiref_fast.__file__).parents[1]
 
 
 @pytest.fixture

@@ -59,8 +59,9 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 if MYPY:
 
-    def test_programs_of_users_pass_mypys_strict_mode(project: Path) -> None:
-        done = run(project, "mypy", "--strict", "--no-error-summary", ".")
+    @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+    def test_programs_of_users_pass_mypys_strict_mode(project: Path, platform: str) -> None:
+        done = run(project, "mypy", "--strict", "--no-error-summary", "--platform", platform, ".")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -26,10 +26,11 @@ from .simple_server import WSGIRequestHandler, WSGIServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any, Unpack
 
     from ._http11.options import OptionValues
+    from .simple_server import Address, MakeHandler
     from .types import WSGIApplication
 
 __all__ = ["Options", "Server", "Stats", "serve"]
@@ -85,8 +86,8 @@ class Server(WSGIServer):
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Any = WSGIRequestHandler,  # noqa: N803
+        server_address: Address | Sequence[Address],  # a list; as such it would be invariant
+        RequestHandlerClass: MakeHandler = WSGIRequestHandler,  # noqa: N803
         bind_and_activate: bool = True,
         **options: Unpack[OptionValues],
     ) -> None:

@@ -23,11 +23,16 @@ from .handlers import SimpleHandler
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
+    from socketserver import BaseRequestHandler
     from typing import IO, Any, Final, TypeVar, overload
 
     from ._waiting import Waiting
     from .types import ErrorStream, InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
+    #: Host and port, for IPv6 also flow and scope; the path of a Unix socket.
+    Address = tuple[str, int] | tuple[str, int, int, int] | str
+    #: What makes a request handler: most often its class.
+    MakeHandler = Callable[[Any, Any, Any], BaseRequestHandler]
     _S = TypeVar("_S", bound="WSGIServer")
 
 __all__ = ["ThreadingWSGIServer", "WSGIRequestHandler", "WSGIServer", "demo_app", "make_server"]
@@ -176,13 +181,14 @@ class WSGIServer(WaitingServer):
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Any,  # noqa: N803
+        server_address: Address,
+        RequestHandlerClass: MakeHandler,  # noqa: N803
         bind_and_activate: bool = True,
     ) -> None:
         if self.address_family == socket.AF_INET and _is_ipv6(server_address):
             self.address_family = socket.AF_INET6
-        super().__init__(server_address, RequestHandlerClass, bind_and_activate)
+        # What `socketserver` has of Unix sockets, a class brings along that mixes them in.
+        super().__init__(server_address, RequestHandlerClass, bind_and_activate)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         """Bind the socket, and make the base environ. No name is looked up."""

@@ -146,18 +146,18 @@ class InputWrapper(_Wrapper):
     def __init__(self, wsgi_input: InputStream) -> None:
         self.input = wsgi_input
 
-    def read(self, *args: Any) -> bytes:
+    def read(self, *args: int) -> bytes:
         """Read at most the given number of bytes; the one argument is required."""
         if len(args) != 1:
             _refuse(f"wsgi.input.read() takes one argument, the size, by default (got {args!r})")
         return _check_bytes("read", self.input.read(*args))
 
-    def readline(self, *args: Any) -> bytes:
+    def readline(self, *args: int) -> bytes:
         """Read one line, of at most the given number of bytes if there is one."""
         _check_one_argument("readline", args)
         return _check_bytes("readline", self.input.readline(*args))
 
-    def readlines(self, *args: Any) -> list[bytes]:
+    def readlines(self, *args: int) -> list[bytes]:
         """Read the lines that are left, or about the given number of bytes of them."""
         _check_one_argument("readlines", args)
         lines = self.input.readlines(*args)

@@ -128,6 +128,8 @@ def serve(app: WSGIApplication) -> None:
         assert_type(server.get_app(), WSGIApplication | None)
         server.set_app(demo_app)
         server.serve_forever()
+    WSGIServer(("127.0.0.1", 0), RequestHandler)
+    WSGIServer(("127.0.0.1", 0), Handler)  # type: ignore[arg-type] # no request handler
     make_server("", "80", app)  # type: ignore[call-overload] # no port
 
 

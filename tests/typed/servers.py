@@ -32,6 +32,13 @@ def configure() -> None:
         assert_type(server.server_port, int)
         server.serve_forever()
     assert_type(make_server("", 0, demo_app, server_class=Server), Server)
+    Server(["unix:/run/app.sock", ("127.0.0.1", 8000)])
+    Server(paths())
+    Server(8000)  # type: ignore[arg-type] # no address
+
+
+def paths() -> list[str]:
+    return ["unix:/run/a.sock", "unix:/run/b.sock"]
 
 
 def check() -> None:
