@@ -124,7 +124,7 @@ def run_isolated(script: Path, implementation: str, *arguments: str) -> tuple[in
         text=True,
         timeout=5 * PATIENCE,
     )
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     return done.returncode, done.stdout.splitlines()
 
 
