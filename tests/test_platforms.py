@@ -71,7 +71,11 @@ def test_the_server_serves_without(lacks: str, implementation: str) -> None:
 @only_posix
 def test_no_more_connections_are_taken_than_select_can_wait_for(implementation: str) -> None:
     """512 on Windows, the alarm and the listening socket among them."""
-    assert played("poll", "many", implementation) == ["at most 510"]
+    assert played("poll", "many", implementation) == ["at most 510"] * 2
+
+
+def test_what_wakes_a_loop_does_so_at_once_where_it_is_tcp(implementation: str) -> None:
+    assert played("socketpair", "alarm", implementation) == ["AF_INET True"]
 
 
 @only_posix

@@ -224,6 +224,7 @@ def loops() -> None:
 
 def many() -> None:
     """Be met by more clients than `select` can wait for on Windows."""
+    from wsgiref_fast._waiting import Waiting
     from wsgiref_fast.server import Server
 
     assert issubclass(selectors.DefaultSelector, selectors.SelectSelector)
@@ -235,6 +236,19 @@ def many() -> None:
         clients[-1].sendall(b"GET /large HTTP/1.0\r\n\r\n")
         assert clients[-1].recv(1)
         print("at most", http._loops[0]._most_peers)
+    waiting = Waiting(10_000)
+    print("at most", waiting._limit)
+    waiting.close()
+
+
+def alarm() -> None:
+    """Wake a loop by bytes of which none waits for the last one to be acknowledged."""
+    from wsgiref_fast._waiting import make_alarm
+
+    alarm, bell = make_alarm()
+    with alarm, bell:
+        is_quick = bool(bell.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        print(bell.family.name, is_quick)
 
 
 def closed() -> None:
