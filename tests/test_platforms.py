@@ -74,6 +74,11 @@ def test_no_more_connections_are_taken_than_select_can_wait_for(implementation: 
     assert played("poll", "many", implementation) == ["at most 510"] * 2
 
 
+@pytest.mark.parametrize("lacks", ["flags", "epoll", "poll"])
+def test_a_loop_of_somebodys_own_hears_of_who_sends_late(lacks: str, implementation: str) -> None:
+    assert played(lacks, "watched", implementation) == ["answered True"]
+
+
 def test_what_wakes_a_loop_does_so_at_once_where_it_is_tcp(implementation: str) -> None:
     assert played("socketpair", "alarm", implementation) == ["AF_INET True"]
 

@@ -180,13 +180,25 @@ class WaitingServer(HTTPServer):
 
     def _defers_handshakes(self) -> bool:
         """Tell whether connections are of TLS, and nobody else sees them before `_welcome`."""
-        if not hasattr(self.socket, "do_handshake_on_connect") or self._waiting is None:
+        if not hasattr(self.socket, "do_handshake_on_connect") or not self._may_wait():
             return False
         if "get_request" in vars(self) or not _hooks.is_own(type(self), ("get_request",)):
             return False
         from . import _handshakes
 
         return _handshakes.can_be_deferred(self.socket)
+
+    def _may_wait(self) -> bool:
+        """Tell whether somebody hears of the connections that wait.
+
+        Who waits for the server by its descriptor, and has `handle_request` wait for nothing,
+        does not where the descriptor cannot stand for them.
+        """
+        if self._waiting is None:
+            return False
+        if self._waiting.has_descriptor or self._served is not None:
+            return True
+        return 0 not in (self.timeout, self.socket.gettimeout())
 
     def _accept_tls(self) -> Handshake:
         """Accept a connection as `get_request` does, but for its handshake."""
@@ -226,6 +238,7 @@ class WaitingServer(HTTPServer):
         if (
             self._waiting is not None
             and not isinstance(self, CONCURRENT)
+            and self._may_wait()
             and self._waiting.is_silent(request)
         ):
             try:

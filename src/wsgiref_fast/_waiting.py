@@ -53,6 +53,9 @@ class Waiting:
 
     """
 
+    #: Whether there is a `fileno`; not by poll() and select().
+    has_descriptor = hasattr(selectors.DefaultSelector, "fileno")
+
     def __init__(self, limit: int) -> None:
         self._limit = min(limit, SELECTED_AT_MOST - 2)  # of the alarm and the listener
         self._selector = selectors.DefaultSelector()

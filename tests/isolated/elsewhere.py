@@ -283,6 +283,34 @@ def inheriting() -> None:
     server()
 
 
+def watched() -> None:
+    """Serve in a loop of one's own, around select(), who sends late."""
+    from wsgiref_fast._waiting import Waiting
+    from wsgiref_fast.simple_server import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    Waiting.is_silent = Waiting.can_hold  # type: ignore[method-assign]
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        with connect(http) as client:
+            client.sendall(b"GET /large HTTP/1.0\r\n\r\n")
+            answers.append(receive_all(client))
+
+    http = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+    http.timeout = 0
+    thread = threading.Thread(target=ask)
+    with http:
+        thread.start()
+        while thread.is_alive():
+            if select.select([http], [], [], 0.01)[0]:
+                http.handle_request()
+    print("answered", answers[0].endswith(LARGE))
+
+
 def gone() -> None:
     """Be told of connections that have gone already in the ways of macOS and Windows."""
     import errno
