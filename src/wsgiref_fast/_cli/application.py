@@ -27,6 +27,9 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PATH = re.compile(r"(?P<folder>.*[/\\])?(?P<name>[^/\\:]+?)(\.py)?(?P<rest>:.*)?")
 _CALLED = re.compile(r"([\w.]+)\(\s*\)")
 
+#: How its files are named; the second as of PyPy.
+_IMPORT_SYSTEM = ("<frozen importlib", "<builtin>/frozen importlib")
+
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -276,6 +279,6 @@ def _is_of_user(trace: TracebackType | None) -> bool:
 def _is_ours(trace: TracebackType) -> bool:
     """Tell whether a frame is of this package, or of the import system."""
     name = trace.tb_frame.f_code.co_filename
-    if name.startswith("<frozen importlib") or name == importlib.__file__:
+    if name.startswith(_IMPORT_SYSTEM) or name == importlib.__file__:
         return True
     return os.path.abspath(name).startswith(_OURS + os.sep)
