@@ -196,7 +196,7 @@ class Connection:
             return False
         if not self._checked:
             end = buffer.find(b"\r\n\r\n")
-            if end >= 0 and self._take_plain_head(bytes(memoryview(buffer)[: end + 4])):
+            if end >= 0 and self._take_plain_head(_copy(buffer, 0, end + 4)):
                 return True
         return self._take_lines()
 
@@ -245,7 +245,7 @@ class Connection:
                 raise BadRequest(431, "Header section too large")
             if not end:
                 return False
-            line = bytes(memoryview(buffer)[start:end])
+            line = _copy(buffer, start, end)
             if size < 2 or line.find(b"\r") != size - 2:
                 raise BadRequest(400, "Line does not end in CRLF, or has a CR in it")
             if not lines:
@@ -330,7 +330,7 @@ class Connection:
         if buffer and self._left == self._length:  # what came with the head
             if self._length <= len(buffer) and not is_long:
                 self.wants_continue = False
-                request.body = io.BytesIO(memoryview(buffer)[: self._length])
+                request.body = io.BytesIO(_copy(buffer, 0, self._length))
                 del buffer[: self._length]
                 return True
             first = bytes(buffer)
@@ -403,7 +403,7 @@ class Connection:
 
     def _take_chunk_line(self) -> bool:
         # What a line may have depends on its size, whose digits come first.
-        digits = bytes(memoryview(self._buffer)[: MAX_CHUNK_DIGITS + 1]).partition(b";")[0].strip()
+        digits = _copy(self._buffer, 0, MAX_CHUNK_DIGITS + 1).partition(b";")[0].strip()
         is_size = digits and not digits.translate(None, HEX_DIGITS)
         left = 16 + 2 * (int(digits, 16) if is_size else 0) - self._line_overhead
         limit = min(self._limits.max_chunk_overhead + left, _LONGEST_CHUNK_LINE)
@@ -456,11 +456,20 @@ class Connection:
             raise BadRequest(status, reason)
         if end < 0:
             return None
-        line = bytes(memoryview(buffer)[: end + 1])
+        line = _copy(buffer, 0, end + 1)
         if end < 1 or line.find(b"\r") != end - 1 or not _is_text(line[:-2]):
             raise BadRequest(400, "Line does not end in CRLF, or has a control character in it")
         del buffer[: end + 1]
         return line[:-2]
+
+
+def _copy(buffer: bytearray, start: int, end: int) -> bytes:
+    """Return a part of a buffer, which can be resized then.
+
+    In PyPy it cannot as long as there is a view of it that nobody has let go of.
+    """
+    with memoryview(buffer) as view, view[start:end] as part:
+        return bytes(part)
 
 
 def _is_text(line: bytes) -> bool:
