@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.px[di]')
 
-.PHONY: run test test-integration lint bench bench-servers bench-instructions dist clean
+.PHONY: run test test-integration lint bench bench-servers bench-instructions docs dist clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
@@ -42,6 +42,10 @@ bench-servers: $(VENV)/.peers
 bench-instructions: $(VENV)/.bench
 	$(BIN)/python -m bench.instructions $(BENCH_ARGS)
 
+# Fails on whatever is linked to and not there.
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --quiet --clean
+
 dist: $(VENV)/.dist
 	$(BIN)/python -m build
 
@@ -72,6 +76,10 @@ $(VENV)/.bench: $(VENV)/.run
 $(VENV)/.peers: $(VENV)/.bench bench/requirements.txt
 	grep -v '^#' bench/requirements.txt | while read -r peer; do \
 		$(PIP) install --quiet "$$peer" || echo "$$peer cannot be installed"; done
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) install --quiet ".[docs]"
 	touch $@
 
 $(VENV)/.dist: $(VENV)/.run
