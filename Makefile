@@ -44,7 +44,7 @@ bench-instructions: $(VENV)/.bench
 
 # Fails on whatever is linked to and not there.
 docs: $(VENV)/.docs
-	$(BIN)/python -m mkdocs build --strict --quiet --clean
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --clean
 
 dist: $(VENV)/.dist
 	$(BIN)/python -m build
