@@ -47,6 +47,6 @@ def read_deviations() -> dict[str, tuple[str, str]]:
 def add_sides(markdown: str) -> str:
     """Put the README's two sides of each deviation in front of its reason."""
     for what, (theirs, ours) in read_deviations().items():
-        sides = f"{what}\n:   Standard library: {theirs}\n\n:   Here: {ours}\n\n"
+        sides = f"**{what}**\n:   *Standard library*: {theirs}\n\n:   *Here*: {ours}\n\n"
         markdown = markdown.replace(f"\n{what}\n:   ", f"\n{sides}:   ", 1)
     return markdown
