@@ -31,6 +31,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import wsgiref_fast
 from certificates import Authority
 from support import PATIENCE, wait_until
 
@@ -70,6 +71,8 @@ _FENCE = re.compile(
 _SERVES = re.compile(r"serve_forever\(\)|^ *(serve|run)\(|^ *app\.run\(", re.M)
 _PORT = re.compile(r"(?<![\d.])(4000|5000|8000|8001|8443)(?![\d.])")
 _COMMENT = re.compile(r"\s+#.*$")
+#: Ports that nobody is given who asks for any; processes that test at once begin elsewhere.
+_PORTS = iter(range(12000 + os.getpid() * 37 % 10000, 32000))
 #: Which environment of the integration tests a block or command needs, by what it names.
 _ENVIRONMENTS = {
     "django": re.compile(r"manage\.py|from django|wsgiref_fast\.django\"\]"),
@@ -113,7 +116,7 @@ class Step:
         """Whether it goes on until somebody ends it."""
         if self.kind == "program":
             return _SERVES.search(self.text) is not None
-        is_ours = re.match(r"(python -m wsgiref_fast|wsgiref-fast) ", self.text)
+        is_ours = re.match(r"(python -m wsgiref_fast|wsgiref-fast) (?!--version)", self.text)
         others = r"python (\S+\.py$|-m bottle|manage\.py runserver)|flask |gunicorn "
         return bool(is_ours and "--check" not in self.text) or bool(re.match(others, self.text))
 
@@ -170,6 +173,8 @@ class Session:
         self._python = python
         self._ports: dict[str, int] = {}
         self._server: subprocess.Popen[bytes] | None = None
+        # Whether it takes an interrupt for its end, and says so by 0; `serve_forever` does not.
+        self._ends_well = False
         self._log = folder / "log"
         (folder / "run").mkdir()
         (folder / "hello.py").write_text(HELLO)
@@ -197,15 +202,15 @@ class Session:
         process, self._server = self._server, None
         if process is None:
             return
+        before = self._log.read_text(errors="replace")
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(PATIENCE)
+            code = process.wait(PATIENCE)
         finally:
             self._end_group(process)
-        log = self._log.read_text(errors="replace")
-        assert "Traceback" not in log.partition("KeyboardInterrupt")[0] or log.endswith(
-            "KeyboardInterrupt\n"
-        ), log
+        after = self._log.read_text(errors="replace")
+        assert "Traceback" not in before, before
+        assert code == 0 or not self._ends_well, f"ended with {code}:\n{after}"
 
     def _end_group(self, process: subprocess.Popen[bytes]) -> None:
         try:
@@ -275,6 +280,8 @@ class Session:
 
     def _serve(self, step: Step, words: list[str], text: str) -> None:
         self.end()
+        ours = r"(\S*python -m wsgiref_fast|wsgiref-fast) (?!run )|gunicorn |^ *serve\("
+        self._ends_well = re.search(ours, text, re.M) is not None
         with self._log.open("wb") as log:
             self._server = subprocess.Popen(
                 words,
@@ -287,57 +294,65 @@ class Session:
             )
         process = self._server
         place = self._find_place(text)
-        if place is None:
-            place = "run/" + text.partition("unix:")[2].split()[0].rpartition("/")[2]
-        wait_until(lambda: process.poll() is not None or self._is_listening(place))
+        wait_until(lambda: process.poll() is not None or _is_listening(place))
         log_text = self._log.read_text(errors="replace")
         assert process.poll() is None, f"{step}: {words} has ended:\n{log_text}"
         if isinstance(place, int):
             is_tls = "--certfile" in text or "context" in text
             assert _ask(place, is_tls) == 200, f"{step}:\n{self._log.read_text()}"
 
-    def _find_place(self, text: str) -> int | str | None:
-        """Return the first port that a server is told, or the default of the command line."""
+    def _find_place(self, text: str) -> int | Path:
+        """Return the first port that a server is told, or the path of its socket."""
         for port in self._ports.values():
             if re.search(rf"(?<!\d){port}(?!\d)", text):
                 return port
-        for name in text.split():
-            file = self.folder / name
-            if name.endswith(".py") and file.exists():
-                return self._find_place(file.read_text()) or self._port("5000")
-        return None
-
-    def _is_listening(self, place: int | str) -> bool:
-        try:
-            if isinstance(place, int):
-                socket.create_connection(("127.0.0.1", place), PATIENCE).close()
-            else:
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.connect(str(self.folder / place))
-        except OSError:
-            return False
-        return True
+        script = re.search(r"\S+\.py\b", text)
+        if script is not None:
+            return self._find_place((self.folder / script[0]).read_text(encoding="utf-8"))
+        found = re.search(r"unix:(\S+)", text)
+        assert found, f"where does it serve?\n{text}"
+        return Path(found[1])
 
     # What is not the same here as on the reader's machine.
 
     def _port(self, named: str) -> int:
         if named not in self._ports:
-            with socket.socket() as listener:
-                listener.bind(("127.0.0.1", 0))
-                self._ports[named] = int(listener.getsockname()[1])
+            self._ports[named] = next(filter(_is_free, _PORTS))
         return self._ports[named]
 
     def _localize(self, text: str) -> str:
+        text = text.replace("(compiled)", f"({wsgiref_fast.IMPLEMENTATION})")
         text = _PORT.sub(lambda found: str(self._port(found[1])), text)
         text = re.sub(r"(?<![\w.])/run/", f"{self.folder}/run/", text)
         if re.match(r"(python -m wsgiref_fast(?! run)|wsgiref-fast) ", text):
-            if "--bind" not in text and "--check" not in text:
+            if not re.search(r"--(bind|check|version)\b", text):
                 text += f" --bind 127.0.0.1:{self._port('8000')}"
         elif text.startswith("flask "):
             text += f" --port {self._port('5000')}"
         elif "run(app, debug=True)" in text:
             text = text.replace("debug=True)", f"debug=True, port={self._port('5000')})", 1)
         return text
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _is_listening(place: int | Path) -> bool:
+    try:
+        if isinstance(place, int):
+            socket.create_connection(("127.0.0.1", place), PATIENCE).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(place))
+    except OSError:
+        return False
+    return True
 
 
 def _environment(python: Path) -> dict[str, str]:
