@@ -230,7 +230,7 @@ class Session:
             self._serve(step, [str(self._python), "program.py"], text)
             return
         words = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if is_test else []
-        self._finish(step, [str(self._python), *words, "program.py"])
+        self._finish(step, [str(self._python), *words, "program.py"], {})
 
     def _run_command(self, step: Step, text: str) -> None:
         words = shlex.split(text)
@@ -261,7 +261,7 @@ class Session:
         assert found, f"there is no {name}"
         return found
 
-    def _finish(self, step: Step, words: list[str], variables: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def _finish(self, step: Step, words: list[str], variables: Mapping[str, str]) -> None:
         if Path(words[0]).name == "curl":
             words[1:1] = ["-q", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20"]
         done = subprocess.run(

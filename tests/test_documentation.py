@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_a_file_that_a_page_shows_is_used_by_it() -> None:
 def test_a_block_with_an_error_in_it_is_found(tmp_path: Path) -> None:
     step = documentation.Step("page.md", 1, "program", "raise SystemExit(3)\n")
     with pytest.raises(AssertionError, match=r"page\.md:1.*ended with 3"):
-        documentation.Session(tmp_path, Path(documentation.sys.executable)).run(step)
+        documentation.Session(tmp_path, Path(sys.executable)).run(step)
 
 
 @pytest.mark.parametrize("page", PAGES)
