@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 import documentation
+import wsgiref_fast
 from documentation import ROOT, pages, play, read_steps
 from wsgiref_fast._cli.arguments import make_parser
 from wsgiref_fast._http11.options import Options
 
 PAGES = pages()
+PACKAGE = Path(wsgiref_fast.__file__).parent
 LEFT_OUT = ""
 if os.name != "posix" or shutil.which("curl") is None or shutil.which("openssl") is None:
     LEFT_OUT = "pages' commands need a POSIX system with curl and openssl"
@@ -109,6 +111,30 @@ def test_the_page_of_the_command_line_has_each_option_with_its_default() -> None
             found = re.search(r" \(default: (.*)\)$", str(action.help))
             defaults[action.option_strings[-1]] = found[1] if found else ""
     assert shown == defaults
+
+
+def modules() -> set[str]:
+    """Name the modules and packages of this one."""
+    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    return found - {"_startup", "__pycache__"}  # the one is on a path of its own
+
+
+def test_the_drawing_of_the_layers_has_each_module() -> None:
+    boxes = re.findall(r"middle\"[^>]*>([^<:]+)", read("docs/images/layers.svg"))
+    assert {name for box in boxes for name in box.split(", ")} == modules()
+
+
+def test_the_reference_has_each_public_module() -> None:
+    shown = "".join(read(page) for page in PAGES if page.startswith("docs/reference/"))
+    names = set(re.findall(r"^::: wsgiref_fast\.(\w+)$", shown, re.M))
+    assert names == {name for name in modules() if not name.startswith("_")}
+
+
+def test_what_pages_take_from_other_files_is_there() -> None:
+    for page in PAGES:
+        for name, part in re.findall(r"^<!-- from (\S+?)(?:, (\w+))? -->$", read(page), re.M):
+            text = read(name)
+            assert not part or f"<!-- {part}:begin -->" in text, page
 
 
 def read_cli() -> str:

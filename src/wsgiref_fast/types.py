@@ -31,7 +31,9 @@ class StartResponse(Protocol):
         ...
 
 
+#: What an application is told of a request: CGI's variables, and the ``wsgi.*`` ones.
 WSGIEnvironment: TypeAlias = dict[str, Any]
+#: An application: called once for each request, it returns the blocks of the body.
 WSGIApplication: TypeAlias = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 
