@@ -45,9 +45,10 @@ NOT_RUN = {
     "curl --unix-socket /run/wsgiref-fast.sock": "the same; test_units.py sends requests there",
 }
 
-#: Languages of blocks that are no code of ours.
+#: Blocks that are no code of ours, by page and language.
 NO_CODE = {
-    "yaml": "of other programs; the standard library cannot parse it",
+    ("docs/guides/status.md", "yaml"): "Prometheus'; the standard library cannot parse it",
+    ("bench/README.md", ""): "commands that measure for minutes: test_bench_*.py try their parts",
 }
 
 #: What a page expects to find: README's blocks have no titles.
@@ -112,6 +113,11 @@ class Step:
         return next((start for start in starts if self.kind == "command"), None)
 
     @property
+    def is_listed(self) -> bool:
+        """Whether it is no code of ours."""
+        return (self.page, self.kind) in NO_CODE
+
+    @property
     def serves(self) -> bool:
         """Whether it goes on until somebody ends it."""
         if self.kind == "program":
@@ -122,9 +128,9 @@ class Step:
 
 
 def pages() -> list[str]:
-    """Name README and the pages of docs."""
+    """Name README, the pages of docs, and what these show besides."""
     found = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md"))
-    return ["README.md", "CONTRIBUTING.md", *found]
+    return ["README.md", "CONTRIBUTING.md", "bench/README.md", *found]
 
 
 def read_steps(page: str) -> list[Step]:
@@ -195,7 +201,7 @@ class Session:
         elif step.kind == "json":
             json.loads(text)
         else:
-            assert step.kind in NO_CODE, f"{step}: what is to be done with {step.kind!r}?"
+            assert step.is_listed, f"{step}: what is to be done with {step.kind!r}?"
 
     def end(self) -> None:
         """End the server that still runs, and see that it went well."""
@@ -358,7 +364,10 @@ def _is_listening(place: int | Path) -> bool:
 def _environment(python: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    ours = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    if python == Path(sys.executable):  # else it is others' warnings that there are
+        ours["PYTHONWARNINGS"] = "error"
+    return {**kept, **ours}
 
 
 def _ask(port: int, is_tls: bool) -> int:
