@@ -37,6 +37,7 @@ from wsgiref_fast.validate import validator
 
 def app(environ, start_response):
     body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    assert environ["wsgi.input"].read(1) == b""  # nginx leaves the connection open
     text = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']} "
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [text.encode() + body]
