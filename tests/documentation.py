@@ -6,9 +6,9 @@ A page is a session in a folder of its own. From its top to its end:
   (``serve_forever()`` or ``serve(``) is asked for ``/`` and goes on until the next server starts;
 - each line of a console block that begins with ``$`` is a command. A command that serves goes on,
   too; the lines below another command have to be in what it prints;
-- TOML, INI, JSON and YAML are parsed where the standard library can.
+- TOML, INI and JSON are parsed.
 
-Ports and ``/run/`` are replaced by what is free. What cannot be run is in `NOT_RUN`.
+Ports and ``/run/`` are replaced by what is free. What cannot be run is in `NOT_RUN` and `NO_CODE`.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Session:
         self._python = python
         self._ports: dict[str, int] = {}
         self._server: subprocess.Popen[bytes] | None = None
-        # Whether it takes an interrupt for its end, and says so by 0; `serve_forever` does not.
+        # Whether it ends by SIGTERM in good order; `serve_forever` does not.
         self._ends_well = False
         self._log = folder / "log"
         (folder / "run").mkdir()
@@ -209,7 +209,7 @@ class Session:
         if process is None:
             return
         before = self._log.read_text(errors="replace")
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # not by an interrupt: a shell's background jobs do not hear it
         try:
             code = process.wait(PATIENCE)
         finally:
@@ -247,7 +247,7 @@ class Session:
             words[0] = str(self._python)
         else:
             words[0] = self._find(words[0])
-        if "certificate.pem" in words and words[0] != "openssl":
+        if "certificate.pem" in words and "openssl" not in step.text:
             self._make_certificate()
         if step.serves:
             self._serve(step, words, text)

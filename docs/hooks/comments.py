@@ -24,7 +24,6 @@ class Comments(griffe.Extension):
         if obj.docstring is not None:
             obj.docstring.value = _convert(obj.docstring.value)
 
-
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Give classes the methods that they have from the kernels; leave out what is internal."""
         for module in pkg.modules.values():
