@@ -1,8 +1,7 @@
-"""Reads the sources as they are written: ``#:`` comments, and the few marks that are not Markdown."""
+"""Reads the sources as they are written: ``#:`` comments, and marks that are not Markdown."""
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import Any
 
@@ -25,25 +24,12 @@ class Comments(griffe.Extension):
             obj.docstring.value = _convert(obj.docstring.value)
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Give classes the methods that they have from the kernels; leave out what is internal."""
+        """Leave out late imports, and bases that are nobody's business."""
         for module in pkg.modules.values():
             module.members.pop("__getattr__", None)
             for owner in module.classes.values():
                 if not owner.is_alias:
                     owner.bases = [base for base in owner.bases if str(base)[0] != "_"]
-                    _take_kernels(pkg, owner)
-
-
-def _take_kernels(pkg: griffe.Module, owner: griffe.Class) -> None:
-    for name, member in list(owner.members.items()):
-        value = "" if member.is_alias or not member.is_attribute else str(member.value)
-        if value.startswith("_kernels."):
-            source = str(owner.module.imports["_kernels"]).removeprefix(f"{pkg.name}.")
-            method = copy.copy(pkg[f"{source}.{value.removeprefix('_kernels.')}"])
-            method.name = name
-            if name == "__init__":
-                method.docstring = None  # the class says it
-            owner.set_member(name, method)  # which makes it the owner's
 
 
 def _find_comment(attr: griffe.Attribute) -> str:
