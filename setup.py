@@ -6,6 +6,8 @@ the kernels and goes on without them where that fails, ``pure`` leaves them out,
 """
 
 import os
+import re
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -19,7 +21,14 @@ if wish not in {"auto", "pure", "compiled"}:
 # setuptools' command is Cython's own where that can be imported.
 has_cython = any(option[0] == "cython-c-in-temp" for option in build_ext.user_options)
 
+# An index shows it with no file beside it: charts go, and links to files become their words.
+readme = Path("README.md").read_text("utf-8")
+readme = re.sub(r"<picture>.*?</picture>\n*", "", readme, flags=re.DOTALL)
+readme = re.sub(r"\[([^]]+)\]\((?!https?:|#)[^)]+\)", r"\1", readme)
+
 setup(
+    long_description=readme,
+    long_description_content_type="text/markdown",
     ext_modules=[
         Extension(
             f"wsgiref_fast._speedups.{name}",

@@ -1,1 +1,1 @@
-"""Where Django looks for commands."""
+"""Commands of Django: each module has the name of one."""
