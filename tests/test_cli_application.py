@@ -128,7 +128,8 @@ def test_what_is_no_factory_is_told_in_one_line(folder: Path, program: str, mess
             "from hello import nonsense",
             "code cannot be imported: ImportError: cannot import name 'nonsense'",
         ),
-        ("def app(:", "    def app(:", "code cannot be imported: SyntaxError: invalid syntax"),
+        # What is wrong with it is said in words of the interpreter's own.
+        ("def app(:", "    def app(:", "code cannot be imported: SyntaxError: "),
         ("1 / 0", "    1 / 0", "code cannot be imported: ZeroDivisionError: division by zero"),
         (
             "class A:\n    @property\n    def app(self): return self.x\na = A()",

@@ -96,7 +96,7 @@ def test_classes_are_plain_and_on_the_originals_bases(
     cls = getattr(getattr(lib, module), name)
     assert type(cls) is type
     assert issubclass(cls, base)
-    assert cls.__dictoffset__ != 0  # takes any attribute
+    assert getattr(cls, "__dictoffset__", None) != 0  # takes any attribute; PyPy has no such
     monkeypatch.setattr(cls, "attribute_of_a_test", 1, raising=False)
     assert vars(cls)["attribute_of_a_test"] == 1
 
