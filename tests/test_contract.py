@@ -12,6 +12,7 @@ import http.client
 import http.server
 import io
 import os
+import platform
 import socket
 import socketserver
 import subprocess
@@ -1384,7 +1385,7 @@ def test_errors_name_python_where_responses_name_the_implementation(lib: Any) ->
 
     version = sys.version.split()[0]
     assert server_header(GET) == lib.simple_server.software_version
-    assert server_header(GET).endswith(f"Python/{version}")
+    assert server_header(GET).endswith(f"{platform.python_implementation()}/{version}")
     assert server_header(LONG) == (f"{lib.simple_server.server_version} Python/{version}")
 
 
