@@ -129,8 +129,8 @@ def test_each_architecture_has_a_machine_that_builds_for_it() -> None:
 
 def test_wheels_are_tested_with_the_kernels_that_they_must_have() -> None:
     settings = PROJECT["tool"]["cibuildwheel"]
-    demand = {"WSGIREF_FAST_IMPL": "compiled"}
-    assert settings["environment"] == settings["test-environment"] == demand
+    assert settings["environment"]["WSGIREF_FAST_IMPL"] == "compiled"
+    assert settings["test-environment"]["WSGIREF_FAST_IMPL"] == "compiled"
     assert "pytest" in settings["test-command"]
     assert all((ROOT / name).exists() for name in settings["test-sources"])
 
