@@ -30,7 +30,7 @@ lint: $(VENV)/.lint $(VENV)/.actionlint
 	$(BIN)/python -m pytest tests/test_typeshed.py tests/test_typing.py $(PYTEST_ARGS)
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_speedups src/_speedups/*.pxi src/_speedups/run/*.pxi src/_speedups/connection/*.pxi
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(BIN)/zizmor --offline --quiet --no-progress --persona pedantic .github
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 	@if test -x $(BIN)/actionlint; then $(BIN)/actionlint; \
 		else echo "actionlint has not seen the workflows: $(VENV)/.actionlint says why it is not there"; fi
 

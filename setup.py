@@ -24,7 +24,7 @@ has_cython = any(option[0] == "cython-c-in-temp" for option in build_ext.user_op
 # An index shows it with no file beside it: charts go, and links to files become their words.
 readme = Path("README.md").read_text("utf-8")
 readme = re.sub(r"<picture>.*?</picture>\n*", "", readme, flags=re.DOTALL)
-readme = re.sub(r"\[([^]]+)\]\((?!https?:|#)[^)]+\)", r"\1", readme)
+readme = re.sub(r"!?\[([^]]+)\]\((?!https?:|#)[^)]+\)", r"\1", readme)
 
 setup(
     long_description=readme,

@@ -139,7 +139,9 @@ def test_wheels_are_tested_with_the_kernels_that_they_must_have() -> None:
 
 
 def test_actions_are_pinned_to_a_commit() -> None:
-    used = [line for path in WORKFLOWS for line in re.findall(r"uses: (.*)", path.read_text())]
+    used = [
+        line for path in WORKFLOWS for line in re.findall(r"uses: (.*)", path.read_text("utf-8"))
+    ]
     assert used
     assert not [line for line in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", line)]
 

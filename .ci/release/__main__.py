@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("python", nargs="*", help="more interpreters, where they are not found")
     arguments = parser.parse_args()
     interpreters = find(arguments.python)
+    if not interpreters:
+        raise SystemExit("no interpreter of a version that the package is for: name one")
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="dist-") as folder:
@@ -38,6 +40,9 @@ def make(interpreters: list[Interpreter], out: Path, folder: Path) -> None:
     sdist = make_sdist(out)
     _say(sdist, "", started)
     jobs = [(one, "compiled") for one in interpreters if one.compiles]
+    for one in interpreters:
+        if not one.compiles:
+            print(f"{one.name}: is not CPython with its headers; the pure wheel is tried with it")
     wheels = []
     for interpreter, wish in [*jobs, (interpreters[0], "pure")]:
         started = time.monotonic()
