@@ -53,6 +53,10 @@ MOST_SECONDS = {
     ("make_server() to first answer", "compiled"): 0.005,
     ("shutdown()", "pure"): 0.005,
     ("shutdown()", "compiled"): 0.005,
+    ("live_server: start to first answer", "pure"): 0.002,
+    ("live_server: start to first answer", "compiled"): 0.002,
+    ("live_server: end", "pure"): 0.005,
+    ("live_server: end", "compiled"): 0.005,
 }
 
 
