@@ -133,6 +133,12 @@ def test_wheels_are_tested_with_the_kernels_that_they_must_have() -> None:
     assert settings["test-environment"]["WSGIREF_FAST_IMPL"] == "compiled"
     assert "pytest" in settings["test-command"]
     assert all((ROOT / name).exists() for name in settings["test-sources"])
+    shipped = re.findall(
+        r"^(?:include|graft) (.*)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE
+    )
+    assert {name.partition("/")[0] for line in shipped for name in line.split()} <= {
+        *settings["test-sources"]
+    }
 
 
 # Workflows
