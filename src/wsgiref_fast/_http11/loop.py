@@ -187,7 +187,9 @@ class Loop:
         self._is_accepting = True
         while not self._has_ended(requests, until):
             patience = self._patience(poll_interval, until)
-            _impl.heed(self, self._poller.poll(patience, _HEARD_AT_ONCE))
+            # PyPy's epoll takes no None for "for ever".
+            found = self._poller.poll(-1 if patience is None else patience, _HEARD_AT_ONCE)
+            _impl.heed(self, found)
             if self._soon:
                 self._do_what_is_due()
             self._look_at_the_time()

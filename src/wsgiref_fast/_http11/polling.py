@@ -30,10 +30,10 @@ class _Selector:
         except KeyError:
             pass  # it was closed by somebody else, see below
 
-    def poll(self, timeout: float | None, _at_most: int) -> list[tuple[int, int]]:
+    def poll(self, timeout: float, _at_most: int) -> list[tuple[int, int]]:
         found = []
         try:
-            keys = self._selector.select(timeout)
+            keys = self._selector.select(timeout if timeout >= 0 else None)
         except (OSError, ValueError):
             # What somebody has closed is an error of all, as of select() on Windows.
             waiting = [key.fd for key in self._selector.get_map().values()]
