@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -12,6 +13,10 @@ from hypothesis import settings
 
 from hooks import by_a_child
 from wsgiref_fast import _impl
+
+# What a shell starts by "&" ignores interrupts, and so do the programs that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples at each run; the time of one says nothing on a busy machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
