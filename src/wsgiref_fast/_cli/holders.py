@@ -15,7 +15,7 @@ _ANY = {"0.0.0.0", "::"}
 
 
 def find_holder(address: tuple[str, int] | str) -> str | None:
-    """Return the command and process id of who listens on an address; `None`: unknown.
+    """Return the program and the process id of who listens on an address; `None`: unknown.
 
     Args:
         address: numbers of host and port; or the path of a Unix socket.
@@ -67,7 +67,7 @@ def _find_process(inodes: set[str]) -> str | None:
         except OSError:
             continue  # it is another user's, or has gone
         if any(_link(f"{folder}/{each}") in wanted for each in descriptors):
-            return f"{_command(process)} (process {process})"
+            return f"{_program(process)} (process {process})"
     return None
 
 
@@ -78,10 +78,11 @@ def _link(path: str) -> str:
         return ""
 
 
-def _command(process: str) -> str:
-    words = _read(f"/proc/{process}/cmdline").rstrip("\0").split("\0")
-    command = " ".join([os.path.basename(words[0]), *words[1:]])
-    return command if len(command) <= 60 else command[:57] + "..."
+def _program(process: str) -> str:
+    """Return a program's name alone: there may be a password among its arguments."""
+    first = _read(f"/proc/{process}/cmdline").partition("\0")[0]
+    # What has changed its title has all of it there, with spaces.
+    return os.path.basename(first.partition(" ")[0])[:60] or "another program"
 
 
 def _read(path: str) -> str:
