@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -407,7 +408,7 @@ def test_a_second_signal_ends_it_at_once(folder: Path, threads: str) -> None:
         wait_until((folder / "begun").exists)
         served.process.send_signal(signal.SIGTERM)
         served.process.send_signal(signal.SIGINT)
-        assert served.wait() == 1
+        assert (served.wait(), served.rest()) == (1, [])
 
 
 def accepts(path: Path) -> bool:
@@ -492,25 +493,74 @@ def test_a_terminal_shows_colours(folder: Path, environ: dict[str, str], has_col
     assert (b"\x1b" in shown + wrong) is has_colours
 
 
-@only_if(IS_LINUX)
-def test_it_ends_with_its_terminal(folder: Path) -> None:
+@contextmanager
+def on_terminal(folder: Path, *given: str, **environ: str) -> Iterator[tuple[int, Any]]:
+    """Serve on a terminal; give its end, and the process."""
     ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-c", ON_TERMINAL, *LAUNCHER[1:], "hello", "--bind", "127.0.0.1:0"],
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, *LAUNCHER[1:], *given],
         cwd=folder,
-        env=environment(TERM="dumb"),
+        env=environment(TERM="dumb", **environ),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-    ) as process:
+    )
+    try:
+        os.close(theirs)
+        yield ours, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@only_if(IS_LINUX)
+def test_it_ends_with_its_terminal(folder: Path) -> None:
+    with on_terminal(folder, "hello", "--bind", "127.0.0.1:0") as (terminal, process):
+        read_terminal(terminal, b"Ctrl+C ends it.")
+        os.close(terminal)
+        assert process.wait(PATIENCE) == 0
+
+
+WAITS = b"waits for requests under way; a second Ctrl+C ends it at once\r\n"
+
+
+@only_if(IS_LINUX)
+@pytest.mark.parametrize("given", [(), ("--threads", "1"), ("--reload",)])
+def test_a_terminal_is_told_what_an_interrupt_waits_for(
+    folder: Path, given: tuple[str, ...], implementation: str
+) -> None:
+    given = ("hello:slow", "--bind", "unix:app.sock", *given)
+    with (
+        on_terminal(folder, *given, WSGIREF_FAST_IMPL=implementation) as (terminal, process),
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
         try:
-            os.close(theirs)
-            read_terminal(ours, b"Ctrl+C ends it.")
-            os.close(ours)
-            assert process.wait(PATIENCE) == 0
+            read_terminal(terminal, b"unix:")
+            wait_until(lambda: accepts(folder / "app.sock"))
+            connection.connect(str(folder / "app.sock"))
+            connection.sendall(b"GET /end HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until((folder / "begun").exists)
+            os.write(terminal, b"\x03")
+            shown = read_terminal(terminal, WAITS)
+            assert b"^C\r\n" in shown
+            os.write(terminal, b"\x03")
+            assert read_terminal(terminal, b"^C\r\n").endswith(b"^C\r\n")
+            assert process.wait(PATIENCE) == 1
         finally:
-            process.kill()
+            os.close(terminal)
+
+
+@only_if(IS_LINUX)
+def test_a_terminal_is_told_nothing_where_nothing_is_under_way(folder: Path) -> None:
+    with on_terminal(folder, "hello", "--bind", "127.0.0.1:0") as (terminal, process):
+        try:
+            read_terminal(terminal, b"Ctrl+C ends it.\r\n")
+            os.write(terminal, b"\x03")
+            assert process.wait(PATIENCE) == 0
+            assert read_terminal(terminal, b"\0") == b"^C\r\n"
+        finally:
+            os.close(terminal)
 
 
 #: Becomes the command line, with its standard input as its terminal.

@@ -473,7 +473,7 @@ def test_a_command_that_is_not_understood_is_answered_with_the_usage(
 ) -> None:
     done = python(*LAUNCHER, *command)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: python -m wsgiref_fast run script.py")
+    assert done.stderr.startswith("usage: python -m wsgiref_fast [option ...] module:app\n")
 
 
 def test_help_names_all_commands() -> None:

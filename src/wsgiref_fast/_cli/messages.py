@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 NAME = "wsgiref_fast"
 
-USAGE = """\
+RUN_USAGE = """\
 python -m wsgiref_fast run script.py [argument ...]
-       python -m wsgiref_fast run -m module [argument ...]
+       python -m wsgiref_fast run -m module [argument ...]"""
+
+USAGE = f"""\
+python -m wsgiref_fast [option ...] module:app
+       {RUN_USAGE}
        python -m wsgiref_fast demo [--host HOST] [--port PORT]
-       python -m wsgiref_fast [option ...] module:app
        python -m wsgiref_fast --version"""
 
 #: Exit codes, as ``--help`` tells them.
@@ -23,6 +26,9 @@ FINE = 0
 FAILED = 1
 MISUSED = 2
 INTERRUPTED = 130
+
+#: What a person is told who has asked for its end.
+WAITS = "waits for requests under way; a second Ctrl+C ends it at once"
 
 _CODES = {"bold": "1", "red": "1;31", "green": "32", "yellow": "33", "cyan": "36"}
 

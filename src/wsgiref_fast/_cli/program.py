@@ -12,7 +12,7 @@ from io import open_code
 from types import ModuleType
 
 from .. import install
-from .messages import MISUSED, USAGE
+from .messages import MISUSED, RUN_USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ def run(command: list[str]) -> None:
     what it starts anew in order to reload, imports this package as ``wsgiref``.
     """
     if command[:1] in (["-h"], ["--help"]):
-        print(f"usage: {USAGE}")
+        print(f"usage: {RUN_USAGE}")
         return
     is_module = command[:1] == ["-m"]
     if is_module:
         command = command[1:]
     if not command or command[0].startswith("-"):
-        print(f"usage: {USAGE}\nrun: a script or -m and a module are needed", file=sys.stderr)
+        print(f"usage: {RUN_USAGE}\nrun: a script or -m and a module are needed", file=sys.stderr)
         raise SystemExit(2)
     program = command[0]
     if not is_module and not os.path.exists(program):

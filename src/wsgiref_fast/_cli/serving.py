@@ -8,10 +8,11 @@ import sys
 from contextlib import contextmanager
 
 from .. import IMPLEMENTATION, __version__
+from .._http11.loop import Loop
 from ..server import Server, ending_signals
 from . import application, certificates
 from .listening import explained, keep_from_children
-from .messages import FAILED, FINE, NAME, Stop, paint, say, warn
+from .messages import FAILED, FINE, NAME, WAITS, Stop, paint, say, warn
 from .reload import follow_parent, take_ready, tell_ready
 from .systemd import Notifier
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
     import socket
     from collections.abc import Generator
+    from types import FrameType
     from typing import Any
 
     from ..types import WSGIApplication
@@ -119,11 +121,13 @@ class _Service(Server):
 
     # Signal handlers.
 
-    def end(self, _number: int, _frame: object) -> None:
+    def end(self, number: int, frame: FrameType | None) -> None:
         """End once all is finished; the second time, at once."""
         is_second, self._is_told_to_end = self._is_told_to_end, True
         self._is_ending = True
         self.stop(at_once=is_second)
+        if os.isatty(2):
+            self._tell_person(number, None if is_second else frame)
         if is_second:
             self.is_cut = True
             raise KeyboardInterrupt  # it may be an application that has this thread
@@ -135,6 +139,28 @@ class _Service(Server):
             self.stop()
         else:
             self._is_hung_up = True
+
+    def _tell_person(self, number: int, frame: FrameType | None) -> None:
+        """Say what it waits for, and end the line in which the terminal has shown ``^C``.
+
+        The application may just be writing to `sys.stderr`, which a signal handler cannot then.
+        """
+        text = "\n" if number == signal.SIGINT else ""
+        # A reloader's child ends so when a file has changed, too.
+        if frame is not None and self.ready is None and self._is_busy(frame):
+            text += f"{NAME}: {WAITS}\n"
+        try:
+            os.write(2, text.encode())
+        except OSError:
+            pass
+
+    def _is_busy(self, frame: FrameType) -> bool:
+        """Tell whether a request is under way: in this thread's frames, or anywhere."""
+        return _has_application(frame) or any(
+            peer.doing in {"reading", "answering"}
+            for loop in self._loops
+            for peer in list(loop.peers.values())
+        )
 
     def _load_anew(self) -> None:
         """Have new connections use the certificate as it is now."""
@@ -148,6 +174,15 @@ class _Service(Server):
         except Stop as error:
             warn(f"{error.message}; the old certificate stays")
         self.notifier.send("READY=1")
+
+
+def _has_application(frame: FrameType | None) -> bool:
+    """Tell whether the loop has called an application: compiled kernels tell it afterwards."""
+    is_foreign = False
+    while frame is not None and frame.f_code is not Loop.run.__code__:
+        is_foreign |= not frame.f_globals.get("__name__", "").startswith("wsgiref_fast.")
+        frame = frame.f_back
+    return is_foreign and frame is not None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 
+from .messages import WAITS
 from .reload import PARENT, READY
 from .watching import Watch, describe
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Seconds that a child has to finish what is under way, which it bounds itself; then it is killed.
 PATIENCE = 60.0
+
+#: Seconds after which a person at a terminal is told what it waits for.
+_TOLD_AFTER = 0.3
 
 #: What the pipe says of a change; of a signal it says the number.
 _CHANGE = 0
@@ -182,6 +186,8 @@ class _Supervisor:
         self._leaving: list[_Child] = []
         self._is_ending = False
         self._is_cut_short = False
+        # When a person is told what it waits for.
+        self._tell_at = float("inf")
         # Whether it was we who sent a signal that ends what does not know it.
         self._has_hung_up = False
 
@@ -198,6 +204,7 @@ class _Supervisor:
             self._wait(bell)
             numbers = _read(bell)  # before the children, lest one's end goes unnoticed
             self._look_after_children()
+            self._tell_person()
             for number in numbers:
                 self._heed(number)
             paths = [path for _ in range(len(changes)) for path in changes.popleft()]
@@ -223,7 +230,7 @@ class _Supervisor:
         """Wait until a child or the bell has something to say, or a child's time is over."""
         poll = select.poll()
         poll.register(bell, select.POLLIN)
-        due = float("inf")
+        due = self._tell_at
         for child in self._children():
             due = min(due, child.deadline)
             if child.descriptor is not None:
@@ -232,6 +239,13 @@ class _Supervisor:
             poll.poll()
         else:
             poll.poll(max(0.0, due - time.monotonic()) * 1000 + 1)
+
+    def _tell_person(self) -> None:
+        """Say what it waits for, once that takes long."""
+        if time.monotonic() >= self._tell_at:
+            self._tell_at = float("inf")
+            if self._children():
+                say(WAITS)
 
     # Children.
 
@@ -292,6 +306,8 @@ class _Supervisor:
 
     def _heed(self, number: int) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
+            if number == signal.SIGINT and os.isatty(2):
+                _end_line()
             self._end()
         elif number == signal.SIGHUP:
             if self._had_terminal and not _has_terminal():
@@ -308,6 +324,8 @@ class _Supervisor:
                 child.kill()
             return
         self._is_ending = True
+        if os.isatty(2):
+            self._tell_at = time.monotonic() + _TOLD_AFTER
         active = [each for each in (self._serving, self._starting) if each is not None]
         self._serving = self._starting = None
         for each in active:
@@ -329,6 +347,14 @@ def _describe_end(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+def _end_line() -> None:
+    """End the line in which the terminal has shown ``^C``."""
+    try:
+        print(file=sys.stderr, flush=True)
+    except OSError:
+        pass
 
 
 def say(text: str) -> None:

@@ -140,6 +140,11 @@ class Loop:
         """Whether a request was served since `run` was called."""
         return self._served > 0
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it was told to end at once."""
+        return self._is_cut_short
+
     # From any thread.
 
     def stop(self, at_once: bool = False) -> None:

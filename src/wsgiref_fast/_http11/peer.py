@@ -153,9 +153,14 @@ class Peer:
         self.loop.log_error(self.host or "-", reason)
 
     def log_exception(self, errors: Any) -> None:
-        """Print the current exception to an environ's ``wsgi.errors``."""
+        """Print the current exception to an environ's ``wsgi.errors``.
+
+        That by which a second signal gets out of an application is none of the application's.
+        """
         error = sys.exception()
         assert error is not None
+        if isinstance(error, KeyboardInterrupt) and self.loop.is_cut_short:
+            return
         try:
             errors.write(show(error, error.__traceback__))
             errors.flush()
