@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
+import tempfile
+from contextlib import contextmanager
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.errors import AppImportError, HaltServer
+from gunicorn.errors import HaltServer
 
 from .application import load
-from .messages import FAILED, NAME, Stop
+from .messages import FAILED, Stop, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from typing import Any
 
     from ..types import WSGIApplication
@@ -37,6 +42,7 @@ class Application(BaseApplication):  # type: ignore[misc]
         self._folder = folder
         #: Options of the workers' servers.
         self.server_options = arguments.options
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the arbiter
         super().__init__()
 
     def load_config(self) -> None:
@@ -49,13 +55,27 @@ class Application(BaseApplication):  # type: ignore[misc]
         """Import the application, in a worker.
 
         Raises:
-            AppImportError: there is none; the arbiter ends with 4, and this message.
+            SystemExit: there is none; the arbiter ends with 4, too.
 
         """
         try:
             return load(self._arguments.app, self._arguments.factory)
         except Stop as error:
-            raise AppImportError(f"{error.details}{NAME}: {error.message}") from error
+            with self._said_once() as is_said:
+                if not is_said:
+                    complain(error)
+            raise SystemExit(Arbiter.APP_LOAD_ERROR) from None
+
+    @contextmanager
+    def _said_once(self) -> Iterator[bool]:
+        """Tell whether another worker has done what is done here; wait while it does."""
+        descriptor = self._said.fileno()
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)  # a worker that is killed lets go of it
+        try:
+            yield os.pread(descriptor, 1, 0) != b""
+            os.pwrite(descriptor, b"1", 0)
+        finally:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
     def run(self) -> None:
         """Run the arbiter; `SystemExit` is raised at its end.
