@@ -28,6 +28,10 @@ _VALIDATOR = {"wsgiref_fast.validate", "wsgiref_fast._validate_strict"}
 _HARMLESS = "A response to HEAD should have no body"
 
 
+#: What the validator says of it in the words of the standard library.
+_NONE = "the application returned None, not an iterable of bytes: is there a return?"
+
+
 def check(arguments: argparse.Namespace) -> int:
     """Import an application, send it requests, and say what is wrong; return the exit code.
 
@@ -37,12 +41,20 @@ def check(arguments: argparse.Namespace) -> int:
     """
     application.go_to(arguments.chdir)
     app = application.load(arguments.app, arguments.factory)
-    verdicts = [_check_one(app, method) for method in ("GET", "HEAD")]
-    return FINE if all(verdicts) else FAILED
+    failure = _check_one(app, "GET")
+    other = _check_one(app, "HEAD", failure)
+    return FINE if failure is other is None else FAILED
 
 
-def _check_one(app: WSGIApplication, method: str) -> bool:
-    """Send one request, and say how it went; tell whether well."""
+def _check_one(app: WSGIApplication, method: str, known: str | None = None) -> str | None:
+    """Send one request, and say how it went; return what is wrong.
+
+    Args:
+        app: the application.
+        method: of the request.
+        known: what was wrong before: it is not said in full once more.
+
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", WSGIWarning)
         response = _Response()
@@ -51,13 +63,16 @@ def _check_one(app: WSGIApplication, method: str) -> bool:
         _pass_on(warning, method)
     if error is None:
         _report("ok", "green", method, f"{response.status}, {response.length} bytes")
-        return True
-    if _is_breach(error.__traceback__) and isinstance(error, AssertionError):
-        _report("wrong", "red", method, _text_of(error))
-    else:
+        return None
+    is_breach = _is_breach(error.__traceback__) and isinstance(error, AssertionError)
+    text = _text_of(error) if is_breach else f"the application raised {describe(error)}"
+    if text == known:
+        _report("wrong", "red", method, "the same")
+        return text
+    if not is_breach:
         say(application.format_of_user(error).rstrip("\n"), sys.stdout)
-        _report("wrong", "red", method, f"the application raised {describe(error)}")
-    return False
+    _report("wrong", "red", method, text)
+    return text
 
 
 def _pass_on(warning: warnings.WarningMessage, method: str) -> None:
@@ -92,6 +107,8 @@ class _Response:
 
     status = ""
     length = 0
+    #: Whether the application has returned `None`.
+    is_none = False
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -109,7 +126,7 @@ def _run(app: WSGIApplication, environ: Any, response: _Response) -> BaseExcepti
     """Run an application as a server does; return what went wrong."""
     start: Any = response.start
     try:
-        result = validator(app, strict=True)(environ, start)
+        result = validator(_noting(app, response), strict=True)(environ, start)
         try:
             for block in result:
                 response.write(block)
@@ -118,8 +135,21 @@ def _run(app: WSGIApplication, environ: Any, response: _Response) -> BaseExcepti
             if close is not None:
                 close()
     except (Exception, SystemExit) as error:
+        if response.is_none and _is_breach(error.__traceback__):
+            return AssertionError(_NONE).with_traceback(error.__traceback__)
         return error
     return None
+
+
+def _noting(app: WSGIApplication, response: _Response) -> WSGIApplication:
+    """Have a response know whether its application has returned anything."""
+
+    def noting(environ: WSGIEnvironment, start_response: Any) -> Any:
+        result: Any = app(environ, start_response)
+        response.is_none = result is None
+        return result
+
+    return noting
 
 
 def _is_breach(trace: TracebackType | None) -> bool:
@@ -130,6 +160,6 @@ def _is_breach(trace: TracebackType | None) -> bool:
     return name in _VALIDATOR
 
 
-def _text_of(error: AssertionError) -> str:
+def _text_of(error: BaseException) -> str:
     """Return what is wrong; where the standard library has no words, the cause has."""
     return str(error) or str(error.__cause__ or "") or "it breaks PEP 3333"
