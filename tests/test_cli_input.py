@@ -68,6 +68,8 @@ BAD = [
     ("--server-header", "\xe9", "must be printable ASCII"),
     ("--trusted-proxies", "", "there is nothing in the list"),
     ("--trusted-proxies", "10.0.0.0/8,nonsense", "nonsense"),
+    ("--trusted-proxies", "10.0.0.1/8", "10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8?"),
+    ("--status-allowed", "::1/64", "::1/64 has host bits set; did you mean ::/64?"),
     ("--proxy-headers", "nonsense", "nonsense"),
     ("--proxy-headers", ",", "there is nothing in the list"),
     ("--status-path", "", "a status page's path is like /-/status"),
@@ -142,6 +144,14 @@ def test_a_wrong_command_line_is_answered_by_one_line(
     folder: Path, given: tuple[str, ...], message: str
 ) -> None:
     assert message in refused("hello:app", *given, folder=folder)
+
+
+@pytest.mark.parametrize("given", ["help", "version"])
+def test_what_others_have_as_a_command_is_an_option(folder: Path, given: str) -> None:
+    expected = f"there is no module {given}: did you mean --{given}?"
+    assert refused(given, folder=folder) == expected
+    (folder / f"{given}.py").write_text(APPLICATION, "utf-8")
+    assert command(given, "--check", folder=folder).returncode == 0
 
 
 @pytest.mark.parametrize(

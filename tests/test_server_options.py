@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from support import (
     running,
 )
 from wsgiref_fast.server import Options, Server, serve
+from wsgiref_fast.simple_server import demo_app
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -188,6 +190,31 @@ def test_an_address_of_no_known_form_is_refused(address: str) -> None:
 def test_what_cannot_be_called_is_not_served(app: Any) -> None:
     with pytest.raises(TypeError, match="an application can be called; "):
         serve(app, port=0)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (("127.0.0.1", "8000"), "a port is an int, not '8000'"),
+        (("127.0.0.1", None), "a port is an int, not None"),
+        ((8000, "127.0.0.1"), "a host is a str, not 8000"),
+        (("127.0.0.1",), "an address is (host, port), not ('127.0.0.1',)"),
+        ([("127.0.0.1", 0), ("127.0.0.1", "0")], "a port is an int, not '0'"),
+    ],
+)
+def test_an_address_of_other_types_is_refused(address: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        Server(address)
+
+
+def test_an_error_names_the_address_that_it_is_about() -> None:
+    with pytest.raises(OSError, match=r"'nonsense\.invalid:8000'$"):
+        serve(demo_app, host="nonsense.invalid")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = taken.getsockname()[:2]
+        for given in (address, [("127.0.0.1", 0), address]):
+            with pytest.raises(OSError, match=f"'127.0.0.1:{address[1]}'$"):
+                Server(given)
 
 
 def test_no_address_is_refused() -> None:

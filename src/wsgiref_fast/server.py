@@ -17,6 +17,7 @@ import stat
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 from ._http11.loop import Loop
 from ._http11.options import Options
@@ -26,7 +27,7 @@ from .simple_server import WSGIRequestHandler, WSGIServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from typing import Any, Unpack
 
     from ._http11.options import OptionValues
@@ -119,7 +120,19 @@ class Server(WSGIServer):
                 raise
 
     def server_bind(self) -> None:
-        """Bind the sockets, and make the base environ."""
+        """Bind the sockets, and make the base environ.
+
+        Raises:
+            OSError: an address cannot be had; its `filename` says which.
+
+        """
+        with _naming(self.server_address):
+            self._bind_first()
+        for address in self._other_addresses:
+            with _naming(address):
+                self._others.append(self._bind_another(address))
+
+    def _bind_first(self) -> None:
         if self._inherited is not None:
             self.server_address = self.socket.getsockname()
             if isinstance(self.server_address, tuple):
@@ -137,8 +150,6 @@ class Server(WSGIServer):
                 _claim(self.socket)
             super().server_bind()
             self._note_path(self.server_address)
-        for address in self._other_addresses:
-            self._others.append(self._bind_another(address))
 
     def _bind_another(self, address: Any) -> socket.socket:
         descriptor = _find_descriptor(address)
@@ -398,6 +409,24 @@ def ending_signals() -> list[int]:
     return [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
 
 
+@contextmanager
+def _naming(address: Any) -> Generator[None]:
+    """Have the message of an error name the address that it is about."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = _write(address)
+        raise
+
+
+def _write(address: Any) -> str:
+    if not isinstance(address, tuple):
+        return str(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
 def _claim(listener: socket.socket) -> None:
     """Have nobody else listen on an address, where that is to be asked for."""
     if _EXCLUSIVELY is not None:
@@ -416,7 +445,20 @@ def _normalize(address: Any) -> Any:
         if address.startswith("fd://") and address[5:].isdigit():
             return address
         raise ValueError(f"an address is (host, port), 'unix:/path' or 'fd://3', not {address!r}")
+    if isinstance(address, tuple):
+        _check_types(address)
     return address
+
+
+def _check_types(address: tuple[Any, ...]) -> None:
+    """Refuse what is no host and port, as sockets would with fewer words."""
+    if len(address) < 2:
+        raise TypeError(f"an address is (host, port), not {address!r}")
+    host, port = address[:2]
+    if not (host is None or isinstance(host, (str, bytes, bytearray))):
+        raise TypeError(f"a host is a str, not {host!r}")
+    if not hasattr(port, "__index__"):
+        raise TypeError(f"a port is an int, not {port!r}")
 
 
 def _find_descriptor(address: Any) -> int | None:

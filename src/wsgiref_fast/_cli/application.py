@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Names that an application has where none is given.
 DEFAULT_NAMES = ("app", "application")
 
+#: What others have as a command.
+_COMMANDS = {"help", "version"}
+
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PATH = re.compile(r"(?P<folder>.*[/\\])?(?P<name>[^/\\:]+?)(\.py)?(?P<rest>:.*)?")
 _CALLED = re.compile(r"([\w.]+)\(\s*\)")
@@ -123,6 +126,8 @@ def _missing(name: str, error: ModuleNotFoundError, is_bare: bool) -> Stop:
     siblings = [each for each in siblings if not each.startswith("_")]
     near = nearest(last, siblings)
     text = f"there is no module {missing}"
+    if is_bare and missing in _COMMANDS:
+        return Stop(f"{text}: did you mean --{missing}?")
     if near:
         prefix = f"{package}." if package else ""
         return Stop(f"{text}: did you mean {' or '.join(prefix + each for each in near)}?")

@@ -74,7 +74,7 @@ class Addresses:
                     self._networks.append(ip_network(text))
                 except ValueError as error:
                     raise ValueError(
-                        f"{option} are addresses, networks, 'unix' or '*': {error}"
+                        f"{option} are addresses, networks, 'unix' or '*': {error}{_hint(text)}"
                     ) from None
 
     def __contains__(self, address: str) -> bool:
@@ -85,6 +85,14 @@ class Addresses:
             return self._has_unix
         found = parse_address(address)
         return found is not None and any(found in network for network in self._networks)
+
+
+def _hint(text: str) -> str:
+    """Return what may have been meant by a network that has bits of a host."""
+    try:
+        return f"; did you mean {ip_network(text, strict=False)}?"
+    except (ValueError, TypeError):
+        return ""
 
 
 class TrustedProxies:
