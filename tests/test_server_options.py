@@ -207,6 +207,11 @@ def test_an_address_of_other_types_is_refused(address: Any, message: str) -> Non
         Server(address)
 
 
+def test_a_port_within_the_host_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^a host and its port are given apart, not as 'x:80'$"):
+        serve(demo_app, "x:80")
+
+
 def test_an_error_names_the_address_that_it_is_about() -> None:
     with pytest.raises(OSError, match=r"'nonsense\.invalid:8000'$"):
         serve(demo_app, host="nonsense.invalid")

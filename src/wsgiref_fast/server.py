@@ -446,11 +446,11 @@ def _normalize(address: Any) -> Any:
             return address
         raise ValueError(f"an address is (host, port), 'unix:/path' or 'fd://3', not {address!r}")
     if isinstance(address, tuple):
-        _check_types(address)
+        _check_pair(address)
     return address
 
 
-def _check_types(address: tuple[Any, ...]) -> None:
+def _check_pair(address: tuple[Any, ...]) -> None:
     """Refuse what is no host and port, as sockets would with fewer words."""
     if len(address) < 2:
         raise TypeError(f"an address is (host, port), not {address!r}")
@@ -459,6 +459,8 @@ def _check_types(address: tuple[Any, ...]) -> None:
         raise TypeError(f"a host is a str, not {host!r}")
     if not hasattr(port, "__index__"):
         raise TypeError(f"a port is an int, not {port!r}")
+    if isinstance(host, str) and host.count(":") == 1:
+        raise ValueError(f"a host and its port are given apart, not as {host!r}")
 
 
 def _find_descriptor(address: Any) -> int | None:
