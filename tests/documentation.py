@@ -48,6 +48,7 @@ NOT_RUN = {
 #: Blocks that are no code of ours, by page and language.
 NO_CODE = {
     ("docs/guides/status.md", "yaml"): "Prometheus'; the standard library cannot parse it",
+    ("CONTRIBUTING.md", "diff"): "an example; test_documentation.py looks whether it still applies",
     ("bench/README.md", ""): "commands that measure for minutes: test_bench_*.py try their parts",
 }
 

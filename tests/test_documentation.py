@@ -89,6 +89,16 @@ def test_links_within_the_project_lead_somewhere(page: str) -> None:
             assert anchor in map(slug, headings), f"{page}: {link}"
 
 
+def test_the_change_that_newcomers_make_can_still_be_made() -> None:
+    changes = [step.text for step in read_steps("CONTRIBUTING.md") if step.kind == "diff"]
+    files = re.split(r"^--- a/(.+)\n\+\+\+ b/.+\n", "".join(changes), flags=re.M)[1:]
+    assert len(files) == 10
+    for name, change in zip(files[::2], files[1::2], strict=True):
+        for part in re.split(r"^@@.*\n", change, flags=re.M)[1:]:
+            old = "".join(line[1:] or "\n" for line in part.splitlines(True) if line[0] != "+")
+            assert read(name).count(old) == 1, f"{name}: {old}"
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = read("mkdocs.yml").partition("\nnav:\n")[2].partition("\nvalidation:")[0]
     named = re.findall(r"([\w/.-]+\.md)$", navigation, re.M)

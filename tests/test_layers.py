@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,24 @@ def test_the_walk_sees_the_imports_of_cython_sources() -> None:
 def test_each_module_has_a_place_in_the_order() -> None:
     places = {layer_of(module) for module in MODULES.keys() - SCRIPTS}
     assert places == LEVELS.keys() | ALONE
+
+
+def rooms() -> list[set[str]]:
+    """Return the modules of each row of the table in CONTRIBUTING."""
+    text = (SOURCES.parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", text.partition("\n## The house\n")[2], re.MULTILINE)
+    return [set(re.findall(r"`(\w+)/?`", row)) for row in rows]
+
+
+def test_each_module_has_a_room_in_the_house() -> None:
+    named = sorted(name for room in rooms() for name in room)
+    assert named == sorted({layer_of(module) for module in MODULES})
+
+
+def test_the_rooms_of_the_house_stand_in_the_order() -> None:
+    placed = [room & LEVELS.keys() - ALONE for room in rooms()]
+    levels = [sorted(map(level_of, room)) for room in placed if room]
+    assert all(below[-1] <= above[0] for below, above in pairwise(levels))
 
 
 @pytest.mark.parametrize("module", IMPORTABLE)
