@@ -580,7 +580,6 @@ def test_a_quick_end_waits_for_nothing(serve: Serve, tmp_path: Path) -> None:
             site.send(signal.SIGQUIT)
             assert site.program.process.wait(PATIENCE) == 0
         site.program.wait_for("interrupted")
-        site.program.excuse("SystemExit: 0\n")
 
 
 def test_workers_are_added_and_removed(serve: Serve) -> None:

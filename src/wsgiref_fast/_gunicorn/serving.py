@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from .._http11.loop import Loop
 from .._http11.peer import Peer
@@ -33,7 +34,12 @@ class WorkerPeer(Peer):
         return bool(self.loop.worker.cfg.sendfile) and super().can_send_files
 
     def log_exception(self, errors: Any) -> None:
-        """Log the current exception, as gunicorn does."""
+        """Log the current exception, as gunicorn does.
+
+        That by which a signal gets a worker out of an application is none of the application's.
+        """
+        if isinstance(sys.exception(), SystemExit) and not self.loop.worker.alive:
+            return
         exchange = self.exchange
         if exchange is None:
             self.loop.worker.log.exception("Error handling request")
