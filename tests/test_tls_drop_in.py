@@ -42,6 +42,9 @@ __test__ = not LEFT_OUT
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 
+#: More than a client and the system take at once.
+MUCH = 16 << 20
+
 #: How long a handshake takes at most, for tests that wait for its end.
 SOON = 0.05
 
@@ -181,6 +184,27 @@ def test_others_are_served_beside_clients_that_do_not_finish_a_handshake(
     line = r"127\.0\.0\.1 - - connection lost: TLS handshake failed: .+"
     assert all(re.fullmatch(line, text) for text in printed.splitlines())
     assert len(server.log) == 6
+
+
+def test_a_handshake_that_failed_is_not_put_down_to_another_connection(
+    server_class: Any, contexts: Contexts
+) -> None:
+    class Patient(QuietHandler):
+        timeout = PATIENCE  # with one, to wait is told as an error, by OpenSSL
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(MUCH))])
+        return [bytes(MUCH)]
+
+    with (
+        running(wrapped(contexts, server_class, app, Patient)) as server,
+        encrypted(server, contexts) as other,
+        connected(server) as failing,
+    ):
+        speak_plainly(failing, b"")
+        receive_to_the_end(failing)
+        other.sendall(REQUEST)
+        assert len(receive_all(other)) > MUCH
 
 
 def test_all_kinds_of_clients_at_once_keep_nobody_waiting(

@@ -6,6 +6,8 @@ import selectors
 import ssl
 import time
 
+from ._tls import forget_error
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +96,7 @@ class Handshake:
             self.events = selectors.EVENT_WRITE
             return False
         except OSError as error:
+            forget_error(self.request)
             raise ConnectionAbortedError(f"TLS handshake failed: {error}") from error
         self.request.settimeout(self._timeout)
         return True

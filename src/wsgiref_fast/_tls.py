@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ def describe_client(sock: Any) -> dict[str, str]:
     if sock.context.verify_mode != ssl.CERT_NONE:
         variables.update(_describe_certificate(sock))
     return variables
+
+
+def forget_error(sock: Any) -> None:
+    """Have OpenSSL forget why a connection has failed, where `ssl` does not.
+
+    PyPy's leaves that with the thread, whose next connection that has to wait would be
+    told so, and closed for it.
+    """
+    if sys.implementation.name == "pypy":
+        # To make a connection begins with it; nothing else asks OpenSSL for it alone.
+        sock.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
 
 
 # A context.

@@ -323,7 +323,7 @@ class Peer:
     def _shake_hands(self) -> None:
         from ssl import SSLError, SSLWantReadError, SSLWantWriteError
 
-        from .._tls import describe_client
+        from .._tls import describe_client, forget_error
 
         sock: Any = self.sock
         try:
@@ -333,6 +333,7 @@ class Peer:
         except SSLWantWriteError:
             self.loop.want(self, _WANT_WRITE)
         except (SSLError, OSError) as error:
+            forget_error(sock)
             self.log_error(f"TLS handshake failed: {error}")
             self.close()
         else:
@@ -350,6 +351,7 @@ class Peer:
         except OSError as error:
             if is_wanting(error):
                 return None
+            self._forget(error)
             return b""
         self.loop.counts.received += len(data)
         return data
@@ -628,6 +630,7 @@ class Peer:
             pass
         except OSError as error:
             if not is_wanting(error):
+                self._forget(error)
                 self._count_sent(sent)
                 self.close()
                 return len(data)
@@ -750,8 +753,15 @@ class Peer:
         if unwrap is not None and not self._is_aborted:
             try:
                 unwrap()  # does not wait for its answer
-            except (OSError, ValueError):
-                pass
+            except (OSError, ValueError) as error:
+                self._forget(error)
+
+    def _forget(self, error: Exception) -> None:
+        """Keep an error of this connection from others, if it is one of TLS."""
+        if not self.is_plain and not is_wanting(error):
+            from .._tls import forget_error
+
+            forget_error(self.sock)
 
     def set_deadline(self, seconds: float) -> None:
         """Have `on_deadline` called after so many seconds, unless another one is set."""
@@ -766,6 +776,6 @@ _NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, getattr(errno, "EN
 _AT_ONCE = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)
 
 
-def is_wanting(error: OSError) -> bool:
+def is_wanting(error: Exception) -> bool:
     """Tell whether TLS would have to wait for the client to go on."""
     return type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError")
