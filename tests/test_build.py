@@ -59,8 +59,10 @@ print(IMPLEMENTATION)
 
 def needs_compiler(test: Callable[..., None]) -> Callable[..., None]:
     """Leave a test out where kernels cannot be compiled."""
+    is_cpython = sys.implementation.name == "cpython"  # for whose C API they are
     command = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "").split()
-    if sys.platform != "win32" and not (command and shutil.which(command[0])):
+    has_compiler = sys.platform == "win32" or (command and shutil.which(command[0]))
+    if not (is_cpython and has_compiler):
         test.__test__ = False  # type: ignore[attr-defined]
     return test
 

@@ -9,7 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import WrapperDescriptorType
+from types import FunctionType
 from typing import Any
 from wsgiref import util as original
 
@@ -30,7 +30,7 @@ CONTENT = bytes(range(256)) * 40
 def test_the_kernel_is_the_chosen_one(implementation: str) -> None:
     kernel = vars(FileWrapper)["__next__"]
     assert (kernel is reference.next_block) == (implementation == "pure")
-    assert isinstance(kernel, WrapperDescriptorType) == (implementation == "compiled")
+    assert isinstance(kernel, FunctionType) == (implementation == "pure")
 
 
 @pytest.fixture(params=["memory", "buffered", "unbuffered", "random", "text"])
@@ -290,6 +290,7 @@ def test_it_may_be_combined_with_another_class() -> None:
 # -- Memory --------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not hasattr(sys, "getrefcount"), reason="references are not counted")
 def test_iterating_keeps_nothing() -> None:
     block, size, file = b"x" * 600, 600, io.BytesIO(b"x" * 6000)
     counts = sys.getrefcount(file), sys.getrefcount(size)

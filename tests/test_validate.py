@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import io
 import os
@@ -79,6 +80,15 @@ def unraisable() -> Iterator[list[str]]:
         yield seen
     finally:
         sys.unraisablehook = hook
+
+
+@pytest.fixture(autouse=True)
+def _finalized() -> Iterator[None]:
+    """Have finalizers run in their test, also where they do not run at once, as in PyPy."""
+    with unraisable():
+        yield
+        if not hasattr(sys, "getrefcount"):
+            gc.collect()
 
 
 @dataclass
