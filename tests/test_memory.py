@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import sysconfig
 from pathlib import Path
 
 from support import run_isolated
@@ -18,8 +17,7 @@ SCRIPT = Path(__file__).parent / "isolated" / "memory.py"
 #: Deliberate leaks, named by what counts them; of glibc on Linux we know all counts.
 LEAKS = ["objects", "blocks", "references", "objects HTTP/1.1", "blocks HTTP/1.1"]
 if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-    LEAKS += ["bytes of C", "descriptors"]
-    LEAKS += [] if sysconfig.get_config_var("Py_GIL_DISABLED") else ["resident"]
+    LEAKS += ["bytes of C", "descriptors", "resident"]
 
 #: Requests of each kind; the script takes any number by hand.
 COUNT = 120
