@@ -76,7 +76,7 @@ class Server(WSGIServer):
     loop_class: type[Loop] = Loop
 
     #: Whether the address can be listened on at once after another server has ended.
-    allow_reuse_address = _EXCLUSIVELY is None
+    allow_reuse_address: bool = _EXCLUSIVELY is None
 
     server_address: tuple[Any, ...]
     server_port: int

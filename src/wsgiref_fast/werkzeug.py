@@ -15,8 +15,8 @@ import threading
 
 try:
     from werkzeug import serving
-except ModuleNotFoundError as error:
-    if error.name != "werkzeug":
+except ModuleNotFoundError as _error:
+    if _error.name != "werkzeug":
         raise
     raise ImportError("wsgiref_fast.werkzeug needs Werkzeug: pip install werkzeug") from None
 
