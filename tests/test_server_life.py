@@ -1067,6 +1067,16 @@ def test_what_others_may_share_goes_on_not_to_block() -> None:
         assert not os.get_blocking(listener.fileno())
 
 
+def test_what_others_serve_on_does_not_block_for_being_inherited() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        first, second = os.dup(listener.fileno()), os.dup(listener.fileno())
+        with Server([f"fd://{first}", f"fd://{second}"]) as server:
+            assert not os.get_blocking(listener.fileno())
+            assert [each.fileno() for each in server.listeners] == [first, second]
+        assert socket.getdefaulttimeout() is None
+
+
 def test_handle_request_waits_each_time_on_what_others_may_share() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = os.dup(listener.fileno())

@@ -110,7 +110,7 @@ class Server(WSGIServer):
         super().__init__(first, RequestHandlerClass, bind_and_activate=False)
         if self._inherited is not None:
             self.socket.close()
-            self.socket: socket.socket = socket.socket(fileno=self._inherited)
+            self.socket: socket.socket = adopt(self._inherited)
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -154,7 +154,7 @@ class Server(WSGIServer):
     def _bind_another(self, address: Any) -> socket.socket:
         descriptor = _find_descriptor(address)
         if descriptor is not None:
-            return socket.socket(fileno=descriptor)
+            return adopt(descriptor)
         if isinstance(address, str):
             _clear_path(address)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -466,6 +466,23 @@ def _check_pair(address: tuple[Any, ...]) -> None:
 def _find_descriptor(address: Any) -> int | None:
     is_inherited = isinstance(address, str) and address.startswith("fd://")
     return int(address[5:]) if is_inherited else None
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """Return the socket of a descriptor that other processes may have, too.
+
+    It goes on to block, or not to block, as it did. PyPy would have it block, and whoever
+    serves on it meanwhile would wait in `accept` for ever.
+    """
+    is_pypy = sys.implementation.name == "pypy"
+    if not is_pypy or os.name != "posix" or os.get_blocking(descriptor):
+        return socket.socket(fileno=descriptor)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.0)  # what the socket begins with
+    try:
+        return socket.socket(fileno=descriptor)
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _clear_path(path: Any) -> None:

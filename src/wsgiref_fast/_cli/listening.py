@@ -8,7 +8,7 @@ import socket
 import stat
 from contextlib import contextmanager
 
-from ..server import Server
+from ..server import Server, adopt
 from .holders import find_holder
 from .messages import FAILED, MISUSED, Stop
 from .values import write_address
@@ -155,7 +155,7 @@ def _check_descriptor(address: Address) -> None:
     if not stat.S_ISSOCK(os.fstat(duplicate).st_mode):
         os.close(duplicate)
         raise Stop(f"{address}: descriptor {number} is no socket")
-    with socket.socket(fileno=duplicate) as found:
+    with adopt(duplicate) as found:
         if not _is_listening(found):
             raise Stop(f"{address}: the socket does not listen (a stream socket that does is due)")
 
