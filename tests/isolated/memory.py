@@ -51,9 +51,9 @@ LIMITS = {
 #: What is measured in one go.
 TOGETHER = [list(LIMITS)]
 if sysconfig.get_config_var("Py_GIL_DISABLED"):
-    # There, to count the blocks costs memory: large objects whose pages wait to be given back
-    # are lost at each `sys.getallocatedblocks()`. With CPython 3.13.5 four of 6 MB, each time
-    # that sixty `bytes(6_000_000)` were made before; and none where nobody counts.
+    # There, to count the blocks may cost memory: who looks at a page takes it off the list of
+    # those that wait to be freed (python/cpython#145615). With 3.13.5 a call that follows sixty
+    # `bytes(6_000_000)` loses four of them; where nobody counts, none is lost.
     TOGETHER = [[name for name in LIMITS if name != "resident"], ["resident"]]
 #: So often a kind must have grown: caches do so too, until they are full.
 ROUNDS = 8
