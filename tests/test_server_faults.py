@@ -767,6 +767,8 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a library in whose processes the wall clock can be set."""
     if sys.platform != "linux" or sys.maxsize < 1 << 32:
         pytest.skip("the clock can only be shifted on 64-bit Linux")
+    if sys.implementation.name == "pypy":
+        pytest.skip("PyPy's own locks wait by the wall clock")
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no cc to build the library that shifts the clock")
@@ -776,12 +778,6 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [compiler, "-shared", "-fPIC", "-w", "-o", str(library), str(source)]
     subprocess.run(command, check=True)
     return library
-
-
-def needs_monotonic_locks(threads: int) -> None:
-    """Leave a test with threads out on PyPy, whose locks wait by the clock that is shifted."""
-    if threads and sys.implementation.name == "pypy":
-        pytest.skip("PyPy's locks wait by the wall clock")
 
 
 def assert_shifted(answer: Answer, shift: int) -> None:
@@ -795,7 +791,6 @@ def assert_shifted(answer: Answer, shift: int) -> None:
 def test_the_date_follows_the_clock_and_nothing_ends_early(
     implementation: str, clock: Path, threads: int
 ) -> None:
-    needs_monotonic_locks(threads)
     timeouts = ("header", "keep_alive", "body", "send")
     options: dict[str, Any] = {f"{name}_timeout": LATER for name in timeouts}
     with needy(implementation, threads, clock=clock, **options) as server, ExitStack() as stack:
@@ -828,7 +823,6 @@ def test_the_date_follows_the_clock_and_nothing_ends_early(
 def test_times_pass_whatever_the_clock_says(
     implementation: str, clock: Path, threads: int, shift: int
 ) -> None:
-    needs_monotonic_locks(threads)
     timeouts = ("header", "keep_alive", "body", "send")
     options: dict[str, Any] = {f"{name}_timeout": SOON for name in timeouts}
     with needy(implementation, threads, clock=clock, **options) as server, ExitStack() as stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import gc
 import io
 import multiprocessing
 import socket
@@ -217,6 +218,7 @@ def test_a_finalizer_sees_no_instance_but_those_that_served() -> None:
 
     with serving(hello_app, handler_class=Handler) as server:
         exchange(server, GET)
+    gc.collect()  # PyPy's finalizers wait for it
     assert len(ended) == 1
     assert ended[0][0] == "127.0.0.1"
 
