@@ -864,8 +864,8 @@ def by_a_child(function: Callable[[], Any]) -> Any:
     3.13 and later give up following the changes of a class after a thousand of them; what
     goes by a class's version, as short cuts may, would go untested from then on.
     """
-    if not hasattr(os, "fork"):
-        return function()
+    if not hasattr(os, "fork") or sys.implementation.name == "pypy":
+        return function()  # PyPy would have each child compile all anew
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         # 3.15 counts threads of C, too, as is the one that waits to dump tracebacks.
