@@ -248,8 +248,14 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree, site = shutil.copytree(ROOT, folder / "tree", ignore=litter), folder / "site"
     words = [sys.executable, "setup.py", "--quiet", "build_py", f"--build-lib={site}"]
     words += ["build_ext", f"--build-lib={site}", f"--parallel={os.cpu_count()}"]
+    # Only once Python's header has been read: Debian's asks which system its own settings are of.
+    header = folder / "elsewhere.h"
+    header.write_text("#define PY_SSIZE_T_CLEAN\n#include <Python.h>\n#undef __linux__\n")
     environ = environment(
-        CC="gcc", LDSHARED="gcc -shared", CFLAGS="-U__linux__ -O1", WSGIREF_FAST_IMPL="compiled"
+        CC="gcc",
+        LDSHARED="gcc -shared",
+        CFLAGS=f"-include {header} -O1",
+        WSGIREF_FAST_IMPL="compiled",
     )
     subprocess.run(words, cwd=tree, env=environ, check=True, capture_output=True)
     return site
