@@ -420,7 +420,14 @@ def test_the_demo_writes_an_ipv6_address_as_a_browser_wants_it() -> None:
 
 @only_if(sys.platform != "win32")
 def test_an_interrupt_ends_the_demo_quietly() -> None:
-    with demo("--port", "0") as (process, _):
+    with demo("--port", "0") as (process, line):
+        said = FIRST_LINE.fullmatch(line)
+        assert said is not None
+        # Its loop runs by then. An interrupt while it is being set up would have warnings,
+        # which these tests ask for, of what it leaves to be collected.
+        fetch(said["host"], said["port"])
+        assert process.stderr is not None
+        assert '"GET / HTTP/1.1" 200' in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, output, errors) == (0, "Stopped.\n", "")

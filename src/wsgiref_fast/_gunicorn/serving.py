@@ -36,9 +36,11 @@ class WorkerPeer(Peer):
     def log_exception(self, errors: Any) -> None:
         """Log the current exception, as gunicorn does.
 
-        That by which a signal gets a worker out of an application is none of the application's.
+        That by which a quick end gets a worker out of an application is none of the
+        application's. That of a timeout has another code, and shows where it blocked.
         """
-        if isinstance(sys.exception(), SystemExit) and not self.loop.worker.alive:
+        error = sys.exception()
+        if isinstance(error, SystemExit) and not error.code and not self.loop.worker.alive:
             return
         exchange = self.exchange
         if exchange is None:
