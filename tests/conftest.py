@@ -17,6 +17,10 @@ from wsgiref_fast import _impl
 # What a shell starts by "&" ignores interrupts, and so do the programs that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Likewise what nohup starts. These tests go on ignoring it; a handler is nothing that the
+# programs which they start would inherit.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # The same examples at each run; the time of one says nothing on a busy machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

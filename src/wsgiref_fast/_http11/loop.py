@@ -17,7 +17,7 @@ from .._pure.response import format_date_time
 from .._waiting import SELECTED_AT_MOST, make_alarm
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import CLOSED, HANDSHAKE, PREFACE, READING, Peer
+from .peer import CLOSED, OPENING, READING, Peer
 from .polling import READ, WRITE, make_poller
 from .stats import Counts
 
@@ -238,9 +238,8 @@ class Loop:
         """Close a connection that waits, unless its next request may be on the way."""
         options, seconds = self.options, self.options.drain_timeout
         usual = options.keep_alive_timeout
-        if peer.is_first or peer.state == HANDSHAKE:
-            is_shaking = peer.state == HANDSHAKE
-            usual = options.handshake_timeout if is_shaking else options.header_timeout
+        if peer.is_first:
+            usual = options.header_timeout if peer.opening is None else peer.opening.timeout
             seconds = max(seconds, peer.deadline - usual + _GRACE - time.monotonic())
         if seconds > 0:
             peer.set_deadline(min(seconds, usual))
@@ -366,7 +365,7 @@ class Loop:
         if peer.state == CLOSED:
             return
         _impl.heed(self, [(peer.descriptor, READ)])  # most have sent their request by now
-        if peer.state in (READING, PREFACE) and not peer.wanted:
+        if peer.state in (OPENING, READING) and not peer.wanted:
             self.want(peer, READ)
 
     def _pause_accepting(self) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from ..types import WSGIEnvironment
     from .loop import Loop
+    from .opening import Opening
     from .options import Options
-    from .preface import Preface
 
 #: Bytes of one call, and how many calls before others are heard.
 _RECEIVED_AT_MOST = 65536
@@ -44,8 +44,8 @@ _ANSWERED_IN_A_ROW = 16
 _LINGER_TIME = 2.0
 
 # What a connection does, and what that is called.
-HANDSHAKE, READING, ANSWERING, LINGERING, CLOSED, PREFACE = range(6)
-_DOINGS = ("handshake", "reading", "answering", "closing", "closed", "preface")
+OPENING, READING, ANSWERING, LINGERING, CLOSED = range(5)
+_DOINGS = ("opening", "reading", "answering", "closing", "closed")
 
 _WANT_READ, _WANT_WRITE = 1, 4  # as poll() has them
 
@@ -62,9 +62,9 @@ class Peer:
 
     __slots__ = (
         *("_has_closed_writing", "_has_turn_coming", "_is_aborted", "_is_in_thread"),
-        *("_is_running", "_is_timed", "_may_hear_more", "_outbox", "_preface", "_sent_in_thread"),
-        *("_unread", "address", "connection", "deadline", "descriptor", "exchange", "host"),
-        *("is_first", "is_plain", "loop", "options", "port", "queued", "sock", "state"),
+        *("_is_running", "_is_timed", "_may_hear_more", "_outbox", "_sent_in_thread", "_unread"),
+        *("address", "connection", "deadline", "descriptor", "exchange", "host", "is_first"),
+        *("is_plain", "loop", "opening", "options", "port", "queued", "sock", "state"),
         *("variables", "wanted"),
     )
 
@@ -80,7 +80,8 @@ class Peer:
         self.port: str = str(address[1]) if has_port else ""
         #: What all its environs have besides; `None`: nothing.
         self.variables: dict[str, Any] | None = None
-        self._preface: Preface | None = None
+        #: What comes before its first request, until it has come.
+        self.opening: Opening | None = None
         self.connection: Connection = Connection(self.options)
         self.exchange: Exchange | None = None
         self.state: int = READING
@@ -116,13 +117,15 @@ class Peer:
     @property
     def is_waiting(self) -> bool:
         """Whether nothing is under way."""
-        is_open = self.state in (READING, HANDSHAKE, PREFACE)
+        is_open = self.state in (OPENING, READING)
         return is_open and not self._outbox and self.connection.is_idle
 
     @property
     def doing(self) -> str:
         """What it does, in a word: see `stats.Stats`."""
-        state = self.state
+        opening, state = self.opening, self.state  # they may be changing
+        if opening is not None:
+            return opening.doing
         return "idle" if state == READING and self.is_waiting else _DOINGS[state]
 
     @property
@@ -170,42 +173,19 @@ class Peer:
     # What the loop has heard.
 
     def begin(self) -> None:
-        """Begin to be heard: with what a proxy tells, a TLS handshake, or a request."""
-        proxies = self.loop.proxies
-        if not self.options.proxy_protocol or self._preface is not None:
-            self._begin_to_read()
-        elif proxies is not None and proxies.trusts(self.host):
-            from .preface import Preface
+        """Begin to be heard: with what comes before the first request, or with that."""
+        if self.options.proxy_protocol or self.options.ssl_context is not None:
+            from .opening import Opening
 
-            self._preface = Preface()
-            self.state = PREFACE
-            self.set_deadline(self.options.header_timeout)
+            self.state = OPENING
+            self.opening = Opening(self)
+            self.opening.begin()
         else:
-            self.log_error("PROXY protocol: from no trusted proxy")
-            self.close()
+            self.begin_to_listen()
 
-    def _begin_to_read(self) -> None:
-        context = self.options.ssl_context
-        if context is None:
-            self._begin_to_listen()
-            return
-        self.loop.ignore(self)  # ssl closes what it cannot take
-        try:
-            self.sock.getpeername()  # ssl forgets to close one that has gone
-            self.sock = context.wrap_socket(
-                self.sock, server_side=True, do_handshake_on_connect=False
-            )
-        except OSError as error:
-            if type(error).__name__ == "SSLError":  # of the context; else the client has gone
-                self.log_error(f"TLS cannot begin: {error}")
-            self.close()
-            return
-        self.is_plain = False
-        self.state = HANDSHAKE
-        self.set_deadline(self.options.handshake_timeout)
-
-    def _begin_to_listen(self) -> None:
+    def begin_to_listen(self) -> None:
         """Wait for the first request; not for long where the server ends."""
+        self.opening = None
         self.state = READING
         self.set_deadline(self.options.header_timeout)
         if self.loop.is_ending:
@@ -213,10 +193,8 @@ class Peer:
 
     def on_readable(self) -> None:
         """Go on, as there are bytes, or the client has closed its side."""
-        if self.state == HANDSHAKE:
-            self._shake_hands()
-        elif self.state == PREFACE:
-            self._read_preface()
+        if self.opening is not None:
+            self.opening.go_on()
         elif self.state == READING:
             self._read()
         elif self.state == LINGERING:
@@ -226,8 +204,8 @@ class Peer:
 
     def on_writable(self) -> None:
         """Go on, as the client takes bytes again."""
-        if self.state == HANDSHAKE:
-            self._shake_hands()
+        if self.opening is not None:
+            self.opening.go_on()
         elif not self._flush():
             return
         elif self.state == ANSWERING:
@@ -252,10 +230,12 @@ class Peer:
         """Give up, as the time is over."""
         # What it has sent or taken meanwhile may have been in time, while others were served.
         deadline = self.deadline
-        if self._outbox:
+        if self.opening is not None:
+            self.opening.on_deadline()
+        elif self._outbox:
             self.on_writable()
             if self._outbox and self.deadline == deadline:
-                self._note_timeout("send")
+                self.note_timeout("send")
                 self.log_error("client takes nothing of its response")
                 self.abort()
         elif self.state == READING:
@@ -267,80 +247,20 @@ class Peer:
                 if self.state != READING or self.deadline != deadline:
                     return
             if connection.is_idle:
-                self._note_timeout("idle")
+                self.note_timeout("idle")
                 self.close()
             else:
                 what = "head" if connection.is_in_head else "body"
-                self._note_timeout(what)
+                self.note_timeout(what)
                 self._refuse(BadRequest(408, f"Request {what} not received in time"))
-        elif self.state == PREFACE:
-            self._read_preface()
-            if self.state == PREFACE:
-                self._note_timeout("head")
-                self.log_error("PROXY protocol: header not received in time")
-                self.close()
-        elif self.state == HANDSHAKE:
-            self._shake_hands()
-            if self.state == HANDSHAKE:
-                self._note_timeout("handshake")
-                self.log_error("TLS handshake not finished in time")
-                self.close()
         elif self.state == LINGERING:
             self.close()
 
-    def _note_timeout(self, name: str) -> None:
-        self.loop.counts.timeouts[name] += 1
+    def note_timeout(self, kind: str) -> None:
+        """Count a time that was over: see `stats.Stats`."""
+        self.loop.counts.timeouts[kind] += 1
 
     # Reading.
-
-    def _read_preface(self) -> None:
-        from .preface import BadPreface
-        from .proxies import PROXIED
-
-        preface = self._preface
-        assert preface is not None
-        try:
-            preface.read(self.sock)
-        except (BlockingIOError, InterruptedError):
-            return
-        except EOFError:
-            self.close()
-            return
-        except (BadPreface, OSError) as error:
-            self.log_error(f"PROXY protocol: {error}")
-            self.close()
-            return
-        if preface.source is not None:
-            self.host, self.port = preface.source
-        if preface.is_encrypted:
-            self.variables = {"wsgi.url_scheme": "https", "HTTPS": "on"}
-        elif preface.is_unknown:
-            self.variables = {PROXIED: False}  # it is not the proxy itself that asks
-        self._begin_to_read()
-        if self.state != CLOSED:
-            self.on_readable()
-
-    def _shake_hands(self) -> None:
-        from ssl import SSLError, SSLWantReadError, SSLWantWriteError
-
-        from .._tls import describe_client, forget_error
-
-        sock: Any = self.sock
-        try:
-            sock.do_handshake()
-        except SSLWantReadError:
-            self.loop.want(self, _WANT_READ)
-        except SSLWantWriteError:
-            self.loop.want(self, _WANT_WRITE)
-        except (SSLError, OSError) as error:
-            forget_error(sock)
-            self.log_error(f"TLS handshake failed: {error}")
-            self.close()
-        else:
-            self.variables = {**(self.variables or {}), **describe_client(sock)}
-            self.loop.want(self, _WANT_READ)
-            self._begin_to_listen()
-            self._read()
 
     def _receive(self) -> bytes | None:
         """Return what has come, empty at its end; `None` where nothing has."""
@@ -730,6 +650,7 @@ class Peer:
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        self.opening = None
         self._outbox.clear()
         if self._is_in_thread:
             return  # its thread has the socket yet; the loop closes it afterwards
