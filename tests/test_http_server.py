@@ -20,7 +20,6 @@ from wsgiref_fast.http_server import RequestMixin
 pytestmark = pytest.mark.usefixtures("implementation")
 
 _DATE = re.compile(rb"Date: .*\r\n")
-_TIME = re.compile(r"\[.*\]")
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -684,10 +684,6 @@ def checks_first(self: Any, headers: Any = None) -> None:
     reference.take_list(self, headers)
 
 
-#: The same words as the reference's, for an object that was not to be changed.
-TAKE_ODD: list[Any] = [each for each in WRONG_CONTAINERS if each is not None]
-
-
 class TestTakeList(TwinTests):
     module = "headers"
     name = "take_list"
