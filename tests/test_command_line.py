@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from typing import Any
 import pytest
 
 import wsgiref_fast
-from support import (
-    PATIENCE,
-    has_ipv6,
-)
+from cli import only_if
+from support import PATIENCE, has_ipv6
 
 LAUNCHER = ("-W", "error", "-m", "wsgiref_fast")
 
@@ -60,16 +58,6 @@ def python(
         text=True,
         timeout=PATIENCE,
     )
-
-
-def only_if(condition: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Leave a test out where the system cannot run it."""
-
-    def decorate(test: Callable[..., None]) -> Callable[..., None]:
-        test.__test__ = condition  # type: ignore[attr-defined]
-        return test
-
-    return decorate
 
 
 # run: what a program finds

@@ -32,22 +32,22 @@ from libraries import (
     receive_until,
     running,
 )
-from support import PATIENCE, StubSocket, connected, hello_app, receive_all, split_response
+from support import (
+    PATIENCE,
+    StubSocket,
+    connected,
+    has_ipv6,
+    hello_app,
+    receive_all,
+    split_response,
+)
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
 Environ = dict[str, Any]
 
-
-def usable_hosts() -> list[str]:
-    """Return the loopback addresses that this machine has."""
-    with socket.socket(socket.AF_INET6) as probe, contextlib.suppress(OSError):
-        probe.bind(("::1", 0))
-        return ["127.0.0.1", "::1"]
-    return ["127.0.0.1"]
-
-
-HOSTS = usable_hosts()
+#: The loopback addresses that this machine has.
+HOSTS = ["127.0.0.1", *(["::1"] if has_ipv6() else [])]
 
 
 @pytest.fixture(params=LIBRARIES)

@@ -29,6 +29,7 @@ from support import (
     QuietHandler,
     connected,
     exchange,
+    has_ipv6,
     hello_app,
     receive_all,
     serving,
@@ -891,17 +892,6 @@ def test_a_threading_server_serves_several_at_once() -> None:
 
 
 # IPv6
-
-
-def has_ipv6() -> bool:
-    if not socket.has_ipv6:
-        return False
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 if has_ipv6():

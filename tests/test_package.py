@@ -18,11 +18,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 import wsgiref_fast
+from oracle import parameters
 from support import PATIENCE
 from wsgiref_fast import _impl
 
@@ -135,11 +135,6 @@ def test_twins_have_the_same_signatures_and_documentation(kernel: str, implement
         assert parameters(ours) == parameters(reference)
         assert inspect.getdoc(ours) == inspect.getdoc(reference) != None  # noqa: E711
         assert ours.__name__ == reference.__name__
-
-
-def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
-    found = inspect.signature(function).parameters.values()
-    return [(parameter.name, parameter.kind, parameter.default) for parameter in found]
 
 
 # The installed distribution

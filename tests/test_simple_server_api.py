@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from oracle import parameters
 from support import (
     PATIENCE,
     QuietHandler,
@@ -127,11 +128,6 @@ def test_methods_take_what_the_originals_take(name: str) -> None:
 def test_functions_take_what_the_originals_take(name: str) -> None:
     ours, theirs = parameters(getattr(simple_server, name)), parameters(getattr(original, name))
     assert [entry[:2] for entry in ours] == [entry[:2] for entry in theirs]
-
-
-def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
-    found = inspect.signature(function).parameters.values()
-    return [(parameter.name, parameter.kind, parameter.default) for parameter in found]
 
 
 def test_classes_stand_on_those_of_the_standard_library() -> None:
