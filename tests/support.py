@@ -8,6 +8,7 @@ import os
 import queue
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from wsgiref import simple_server as original
 
 from wsgiref_fast.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -31,6 +33,37 @@ class QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         log: list[str] = self.server.__dict__.setdefault("log", [])
         log.append(format % args)
+
+
+class KeepingHandler(QuietHandler):
+    """The same, of connections that are kept."""
+
+    protocol_version = "HTTP/1.1"
+
+
+class OriginalHandler(original.WSGIRequestHandler):
+    """The standard library's request handler, with its log in the server's ``log``."""
+
+    log_message = QuietHandler.log_message
+
+
+class OriginalServer(original.WSGIServer):
+    """The standard library's server, which a test need not wait half a second for."""
+
+    def serve_forever(self, poll_interval: float = 0.01) -> None:
+        super().serve_forever(poll_interval)
+
+
+class ClosingServer(WSGIServer):
+    """A server that tells of each connection that it has closed."""
+
+    def __init__(self, *args: Any) -> None:
+        self.closed = threading.Semaphore(0)
+        super().__init__(*args)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.closed.release()
 
 
 @contextmanager
@@ -77,6 +110,33 @@ def receive_all(connection: socket.socket) -> bytes:
     return b"".join(blocks)
 
 
+def receive_to_the_end(connection: socket.socket) -> None:
+    """Read until the peer has closed, in order or, where bytes were left unread, not."""
+    try:
+        receive_all(connection)
+    except ConnectionError:
+        pass
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Wait for the connection's end; nothing more may come before."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def reset_at_close(connection: socket.socket) -> None:
+    """Have a connection end, once it is closed, as that of a client that crashes."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def reset(connection: socket.socket) -> None:
+    """Close a connection as a client that crashes does."""
+    reset_at_close(connection)
+    connection.close()
+
+
 def exchange(server: WSGIServer, request: bytes) -> bytes:
     """Send bytes on a connection of their own; return all that comes back."""
     with connected(server) as connection:
@@ -113,6 +173,12 @@ def hello_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> li
     """Answer with a fixed page."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"Hello, world!"]
+
+
+def path_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """Answer with the path: responses that are swapped are noticed."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
 
 
 def run_isolated(script: Path, implementation: str, *arguments: str) -> tuple[int, list[str]]:

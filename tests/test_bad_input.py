@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,33 +13,20 @@ import pytest
 
 from support import (
     PATIENCE,
+    ClosingServer,
+    KeepingHandler,
     QuietHandler,
     StubSocket,
     connected,
     exchange,
     receive_all,
+    reset,
     serving,
     split_response,
 )
 from wsgiref_fast.simple_server import WSGIRequestHandler, WSGIServer
 
 pytestmark = pytest.mark.usefixtures("implementation")
-
-
-class KeepingHandler(QuietHandler):
-    protocol_version = "HTTP/1.1"
-
-
-class ClosingServer(WSGIServer):
-    """A server that tells of each connection that it has closed."""
-
-    def __init__(self, *args: Any) -> None:
-        self.closed = threading.Semaphore(0)
-        super().__init__(*args)
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        self.closed.release()
 
 
 class JoiningServer(ThreadingMixIn, WSGIServer):
@@ -267,12 +253,6 @@ def test_a_body_that_stays_away_is_an_error_of_the_application(
 
 
 # Clients that go away
-
-
-def reset(connection: socket.socket) -> None:
-    """Close a connection as a client that crashes does."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 class Body:

@@ -22,7 +22,13 @@ from typing import Any
 import pytest
 
 from libraries import GET, LIBRARIES, Keeper, load, quiet, running
-from support import PATIENCE, connected, receive_all, split_response
+from support import (
+    PATIENCE,
+    connected,
+    receive_all,
+    receive_to_the_end,
+    split_response,
+)
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -126,15 +132,8 @@ def test_a_failed_handshake_leaves_the_server_serving(lib: Any, contexts: Contex
     with running(server):
         with connected(server) as connection:
             connection.sendall(GET)  # no TLS at all
-            receive_until_closed(connection)
+            receive_to_the_end(connection)
         assert ask_encrypted(server, contexts).endswith(b"fine")
-
-
-def receive_until_closed(connection: socket.socket) -> None:
-    try:
-        receive_all(connection)
-    except ConnectionError:
-        pass  # closed with bytes unread
 
 
 def test_django_sslserver_wraps_after_the_constructor(lib: Any, contexts: Contexts) -> None:

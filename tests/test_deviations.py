@@ -26,6 +26,8 @@ import pytest
 from support import (
     PATIENCE,
     Application,
+    OriginalHandler,
+    OriginalServer,
     QuietHandler,
     connected,
     exchange,
@@ -39,19 +41,6 @@ from wsgiref_fast import simple_server
 from wsgiref_fast.simple_server import ThreadingWSGIServer, WSGIServer, make_server
 
 pytestmark = pytest.mark.usefixtures("implementation")
-
-
-class OriginalHandler(original.WSGIRequestHandler):
-    """The standard library's request handler, with its log in the server's ``log``."""
-
-    log_message = QuietHandler.log_message
-
-
-class OriginalServer(original.WSGIServer):
-    """The standard library's server, which a test need not wait half a second for."""
-
-    def serve_forever(self, poll_interval: float = 0.01) -> None:
-        super().serve_forever(poll_interval)
 
 
 #: The two sides of each comparison: a server class and a request handler class.

@@ -17,8 +17,10 @@ import pytest
 from support import (
     PATIENCE,
     Application,
+    KeepingHandler,
     QuietHandler,
     connected,
+    path_app,
     receive_all,
     serving,
 )
@@ -32,10 +34,6 @@ from wsgiref_fast.simple_server import (
 )
 
 pytestmark = pytest.mark.usefixtures("implementation")
-
-
-class KeepingHandler(QuietHandler):
-    protocol_version = "HTTP/1.1"
 
 
 class Response(NamedTuple):
@@ -102,12 +100,6 @@ def keeping(
     """Serve, and open one connection."""
     with serving(app, server_class, handler_class) as server, client_of(server) as client:
         yield server, client
-
-
-def path_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Answer with the path: responses that are swapped are noticed."""
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [environ["PATH_INFO"].encode()]
 
 
 def ignore_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
@@ -24,7 +23,12 @@ from hypothesis import strategies as st
 
 from conftest import implementations
 from oracle import Text, exception_lines, outcome
-from support import PATIENCE, StubSocket, receive_all
+from support import (
+    PATIENCE,
+    StubSocket,
+    receive_all,
+    reset_at_close,
+)
 from twins import (
     HOSTILE_BYTES,
     HOSTILE_TEXT,
@@ -1183,7 +1187,7 @@ class Client:
         if self.then == "half-closes":
             connection.shutdown(socket.SHUT_WR)
         elif self.then == "resets":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(connection)
         if self.then in ("resets", "closes"):
             connection.close()
         return connection

@@ -18,6 +18,7 @@ import pytest
 from support import (
     PATIENCE,
     Application,
+    KeepingHandler,
     QuietHandler,
     connected,
     exchange,
@@ -44,10 +45,6 @@ class Recorder:
         self.paths.append(environ["PATH_INFO"])
         start_response("200 OK", [("Content-Length", "2")])
         return [b"ok"]
-
-
-class KeepingHandler(QuietHandler):
-    protocol_version = "HTTP/1.1"
 
 
 # Refused requests: whoever refuses, the connection ends there

@@ -8,7 +8,6 @@ import os
 import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -27,8 +26,10 @@ from support import (
     PATIENCE,
     Application,
     connected,
+    is_closed,
     open_descriptors,
     receive_all,
+    reset,
     running,
     wait_until,
 )
@@ -79,19 +80,6 @@ def ask_anew(server: Any, target: str = "/") -> bytes:
         answer = ask(connection, target)
         assert answer.status == 200
         return answer.body
-
-
-def is_closed(connection: socket.socket) -> bool:
-    """Wait for the connection's end; nothing more may come before."""
-    try:
-        return connection.recv(1) == b""
-    except ConnectionError:
-        return True
-
-
-def reset(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 @contextmanager

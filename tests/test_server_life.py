@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import threading
@@ -29,7 +28,9 @@ from support import (
     has_ipv6,
     hello_app,
     open_descriptors,
+    path_app,
     receive_all,
+    reset_at_close,
     running,
     wait_until,
 )
@@ -121,11 +122,6 @@ def errors() -> Iterator[Lines]:
     logger.addHandler(lines)
     yield lines
     logger.removeHandler(lines)
-
-
-def path_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [environ["PATH_INFO"].encode()]
 
 
 def echo_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -1357,10 +1353,6 @@ class TestTLS:
 def ask_tls(server: Server, contexts: Contexts) -> Answer:
     with encrypted(server, contexts) as client:
         return client.ask()
-
-
-def reset_at_close(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 # Threads and loops

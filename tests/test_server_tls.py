@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 
 from certificates import CAN_BE_MADE, Authority, Pair
-from support import PATIENCE, connected, receive_all, running, split_response, wait_until
+from support import (
+    PATIENCE,
+    connected,
+    is_closed,
+    receive_all,
+    receive_to_the_end,
+    running,
+    split_response,
+    wait_until,
+)
 from wsgiref_fast._tls import make_context
 from wsgiref_fast.server import Server
 
@@ -254,20 +263,6 @@ class Broken(ssl.SSLContext):
 
     def wrap_socket(self, sock: socket.socket, *_: Any, **__: Any) -> Any:
         raise RuntimeError("broken")
-
-
-def receive_to_the_end(connection: socket.socket) -> None:
-    try:
-        receive_all(connection)
-    except ConnectionError:
-        pass  # reset, with bytes unread
-
-
-def is_closed(connection: socket.socket) -> bool:
-    try:
-        return connection.recv(1) == b""
-    except ConnectionError:
-        return True
 
 
 @pytest.mark.parametrize("kind", ["raises", "closes"])

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from wsgiref import simple_server as original
 
 import pytest
 from hypothesis import given
@@ -21,6 +20,9 @@ from hypothesis import strategies as st
 from support import (
     PATIENCE,
     Application,
+    KeepingHandler,
+    OriginalHandler,
+    OriginalServer,
     QuietHandler,
     StubSocket,
     connected,
@@ -36,19 +38,6 @@ from wsgiref_fast.simple_server import WSGIRequestHandler, WSGIServer
 pytestmark = pytest.mark.usefixtures("implementation")
 
 Reading = Callable[[Any], bytes]
-
-
-class OriginalHandler(original.WSGIRequestHandler):
-    log_message = QuietHandler.log_message
-
-
-class OriginalServer(original.WSGIServer):
-    def serve_forever(self, poll_interval: float = 0.01) -> None:
-        super().serve_forever(poll_interval)
-
-
-class KeepingHandler(QuietHandler):
-    protocol_version = "HTTP/1.1"
 
 
 class Reader:

@@ -10,7 +10,6 @@ import selectors
 import socket
 import socketserver
 import ssl
-import struct
 import subprocess
 import sys
 import threading
@@ -29,6 +28,8 @@ from support import (
     hello_app,
     open_descriptors,
     receive_all,
+    receive_to_the_end,
+    reset,
     wait_until,
 )
 from wsgiref_fast._tls import make_context
@@ -107,13 +108,6 @@ def greets(server: Any, contexts: Contexts) -> bool:
     return ask(server, contexts).endswith(b"Hello, world!")
 
 
-def receive_to_the_end(connection: socket.socket) -> None:
-    try:
-        receive_all(connection)
-    except ConnectionError:
-        pass  # closed with bytes unread
-
-
 def first_flight(contexts: Contexts) -> bytes:
     """Return what a client sends to begin a handshake."""
     outgoing = ssl.MemoryBIO()
@@ -155,8 +149,7 @@ def leave(connection: socket.socket, hello: bytes) -> None:
 
 def abort(connection: socket.socket, hello: bytes) -> None:
     connection.sendall(hello[:7])
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
+    reset(connection)
 
 
 LINGERING = [say_nothing, say_half, go_half_way]

@@ -14,6 +14,8 @@ import pytest
 
 from support import (
     PATIENCE,
+    ClosingServer,
+    KeepingHandler,
     QuietHandler,
     connected,
     exchange,
@@ -32,22 +34,6 @@ from wsgiref_fast.simple_server import (
 pytestmark = pytest.mark.usefixtures("implementation")
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
-
-
-class ClosingServer(WSGIServer):
-    """A server that tells of each connection that it closes."""
-
-    def __init__(self, *args: Any) -> None:
-        self.closed = threading.Semaphore(0)
-        super().__init__(*args)
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        self.closed.release()
-
-
-class KeepingHandler(QuietHandler):
-    protocol_version = "HTTP/1.1"
 
 
 @contextmanager
