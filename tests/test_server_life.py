@@ -39,8 +39,9 @@ from wsgiref_fast.simple_server import make_server
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
-#: Seconds that are over soon; and such that a test would have failed before.
-SOON, LATER = 0.15, 6 * PATIENCE
+#: Seconds that are over soon; that leave a client on a busy machine time to speak before; and
+#: such that a test would have failed before.
+SOON, AWHILE, LATER = 0.15, 0.75, 6 * PATIENCE
 
 
 @contextmanager
@@ -179,7 +180,7 @@ class Endless:
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_head_that_trickles_is_refused_in_time(errors: Lines, is_first: bool) -> None:
     with (
-        serving(hello_app, header_timeout=SOON, keep_alive_timeout=LATER) as server,
+        serving(hello_app, header_timeout=AWHILE, keep_alive_timeout=LATER) as server,
         client_of(server) as client,
     ):
         if not is_first:
@@ -215,7 +216,7 @@ def test_an_idle_kept_connection_is_closed_without_a_word(errors: Lines, threads
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_kept_connection_s_time_begins_with_its_idleness(threads: int) -> None:
     """The time for the first head, or for an earlier idleness, is not that of the next."""
-    options = {"keep_alive_timeout": LATER, "header_timeout": SOON, "threads": threads}
+    options = {"keep_alive_timeout": LATER, "header_timeout": AWHILE, "threads": threads}
     with serving(hello_app, **options) as server, client_of(server) as client:
         assert client.ask().status == 200
         with client_of(server) as silent:
@@ -238,7 +239,7 @@ def test_a_body_that_does_not_come_is_refused_in_time(errors: Lines, framing: st
 
 def test_a_body_does_not_have_the_head_s_time() -> None:
     with (
-        serving(echo_app, header_timeout=SOON, body_timeout=LATER) as server,
+        serving(echo_app, header_timeout=AWHILE, body_timeout=LATER) as server,
         client_of(server) as client,
     ):
         client.send("/", "Content-Length: 4", method="POST")
@@ -1500,11 +1501,11 @@ def test_blocks_without_bytes_stop_nobody_else() -> None:
 
 def test_time_that_a_request_takes_is_not_the_next_one_s() -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        threading.Event().wait(3 * SOON)
+        threading.Event().wait(1.5 * AWHILE)
         start_response("200 OK", [])
         return [environ["PATH_INFO"].encode()]
 
-    with serving(app, keep_alive_timeout=SOON) as server, client_of(server) as client:
+    with serving(app, keep_alive_timeout=AWHILE) as server, client_of(server) as client:
         for number in range(3):
             assert client.ask(f"/{number}").body == f"/{number}".encode()
 
@@ -1516,13 +1517,13 @@ def test_who_spoke_in_time_is_heard_by_a_busy_server(kind: str) -> None:
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         if is_slow.is_set():
-            threading.Event().wait(SOON / 10)
+            threading.Event().wait(AWHILE / 20)
         start_response("200 OK", [])
         return [environ["PATH_INFO"].encode()]
 
-    options = {"keep_alive_timeout": SOON if kind == "kept" else LATER}
+    options = {"keep_alive_timeout": AWHILE if kind == "kept" else LATER}
     if kind == "new":
-        options["header_timeout"] = SOON
+        options["header_timeout"] = AWHILE
     with serving(app, **options) as server, ExitStack() as stack:
         clients = [stack.enter_context(client_of(server)) for _ in range(40)]
         if kind == "kept":
