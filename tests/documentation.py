@@ -33,7 +33,7 @@ from pathlib import Path
 
 import wsgiref_fast
 from certificates import Authority
-from support import PATIENCE, wait_until
+from support import PATIENCE, find_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -73,8 +73,6 @@ _FENCE = re.compile(
 _SERVES = re.compile(r"serve_forever\(\)|^ *(serve|run)\(|^ *app\.run\(", re.M)
 _PORT = re.compile(r"(?<![\d.])(4000|5000|8000|8001|8443)(?![\d.])")
 _COMMENT = re.compile(r"\s+#.*$")
-#: Ports that nobody is given who asks for any; processes that test at once begin elsewhere.
-_PORTS = iter(range(12000 + os.getpid() * 37 % 10000, 32000))
 #: Which environment of the integration tests a block or command needs, by what it names.
 _ENVIRONMENTS = {
     "django": re.compile(r"manage\.py|from django|wsgiref_fast\.django\"\]"),
@@ -324,7 +322,7 @@ class Session:
 
     def _port(self, named: str) -> int:
         if named not in self._ports:
-            self._ports[named] = next(filter(_is_free, _PORTS))
+            self._ports[named] = find_port()
         return self._ports[named]
 
     def _localize(self, text: str) -> str:
@@ -339,15 +337,6 @@ class Session:
         elif "run(app, debug=True)" in text:
             text = text.replace("debug=True)", f"debug=True, port={self._port('5000')})", 1)
         return text
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _is_listening(place: int | Path) -> bool:

@@ -224,6 +224,24 @@ class Lines(logging.Handler):
         return self._lines.empty()
 
 
+#: Ports that nobody is given who asks for any; processes that test at once begin elsewhere.
+_PORTS = iter(range(12000 + os.getpid() * 37 % 10000, 32000))
+
+
+def find_port() -> int:
+    """Return a free port, for a program that can't choose one and say which."""
+    return next(filter(_is_free, _PORTS))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def has_ipv6() -> bool:
     """Tell whether this machine has a loopback address of IPv6."""
     try:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support import wait_until
+from support import find_port, wait_until
 
 from . import harness
 from .harness import APPS, HOST, PATIENCE, needs
@@ -72,7 +72,7 @@ class Backend:
     """
 
     def __init__(self, python: Path, folder: Path, *options: str) -> None:
-        self.port = harness.find_port()
+        self.port = find_port()
         self.program: harness.Program
         unit = read_unit("wsgiref-fast@.service")
         program, *arguments = shlex.split(unit["ExecStart"].replace("%i", str(self.port)))
@@ -168,7 +168,7 @@ def _run_nginx(
     folder: Path, backends: list[Backend], document: str, changes: Mapping[str, str]
 ) -> Iterator[Proxy]:
     """Run nginx with a configuration of the documentation."""
-    tls, port, plain_port = make_certificate(folder), harness.find_port(), harness.find_port()
+    tls, port, plain_port = make_certificate(folder), find_port(), find_port()
     replacements = {
         "user www-data;": "daemon off; user root;" if os.geteuid() == 0 else "daemon off;",
         "/run/nginx.pid": f"{folder}/pid",
@@ -202,7 +202,7 @@ def _run_haproxy(
     folder: Path, backends: list[Backend], document: str, changes: Mapping[str, str]
 ) -> Iterator[Proxy]:
     """Run HAProxy with a configuration of the documentation."""
-    tls, port, plain_port = make_certificate(folder), harness.find_port(), harness.find_port()
+    tls, port, plain_port = make_certificate(folder), find_port(), find_port()
     replacements = {
         "log /dev/log local0": "log stdout format raw local0 notice",
         "bind :443": f"bind {HOST}:{port}",

@@ -308,13 +308,6 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def find_port() -> int:
-    """Return a port that is free now, for a program that can't choose one and say which."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
-
-
 def find_tool(*names: str) -> str | None:
     """Return the path of a system program, also one that is for the administrator."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, curl, fetch, needs
@@ -30,7 +32,7 @@ class Kitchen:
 def kitchen(
     environments: Environments, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kitchen]:
-    folder, port = tmp_path_factory.mktemp("bottle"), harness.find_port()
+    folder, port = tmp_path_factory.mktemp("bottle"), find_port()
     (folder / "asset.bin").write_bytes(CONTENT)
     command = harness.launch(environments("bottle"), str(APPS / "bottle_app.py"), str(port))
     with harness.running(command, folder) as program:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, ask, connect, fetch, needs
@@ -32,7 +34,7 @@ def python(environments: Environments) -> Path:
 def cooking(
     python: Path, folder: Path, ends_by: signal.Signals = signal.SIGINT, **options: Any
 ) -> Iterator[tuple[harness.Program, int]]:
-    port = harness.find_port()
+    port = find_port()
     shutil.copy(APPS / "bottle_adapter_app.py", folder / "app.py")
     command = [str(python), "app.py", str(port), json.dumps(options)]
     with harness.running(command, folder, ends_by=ends_by) as program:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, ask, connect, curl, fetch, needs
@@ -47,7 +49,7 @@ def lay_out(folder: Path) -> Path:
 
 
 def serve(python: Path, folder: Path, way: str) -> Iterator[Site]:
-    project, port = lay_out(folder), harness.find_port()
+    project, port = lay_out(folder), find_port()
     address = f"{harness.HOST}:{port}"
     program_name, options = WAYS[way]
     command = harness.launch(python, *program_name, "runserver", address, *options)
@@ -227,7 +229,7 @@ def test_changed_code_is_served_after_a_reload(changing_site: Site) -> None:
 def test_a_terminated_reloader_takes_its_server_along(
     environments: Environments, tmp_path: Path
 ) -> None:
-    project, port = lay_out(tmp_path), harness.find_port()
+    project, port = lay_out(tmp_path), find_port()
     address = f"{harness.HOST}:{port}"
     command = harness.launch(environments("django"), "manage.py", "runserver", address)
     with harness.running(command, project, ends_by=signal.SIGTERM) as program:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, ask, connect, fetch
@@ -44,7 +46,7 @@ def serve(
     settings: str = "settings_fast",
     launcher: list[str] | None = None,
 ) -> Iterator[Site]:
-    port = harness.find_port()
+    port = find_port()
     address = f"{harness.HOST}:{port}"
     start = launcher or [str(python), "-m", "django"]
     command = [*start, "runserver", address, "--settings", settings, *options]

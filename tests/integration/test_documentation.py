@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from documentation import environments_of, pages, play, read_steps
+from support import find_port
 
 from . import harness
 from .conftest import Environments
@@ -62,7 +63,7 @@ http {
 @needs(NGINX, "nginx")
 def test_the_gateway_of_the_guide_serves_nginx(environments: Environments, tmp_path: Path) -> None:
     assert NGINX is not None
-    inside, outside = harness.find_port(), harness.find_port()
+    inside, outside = find_port(), find_port()
     steps = read_steps("docs/guides/gateway.md")
     (scgi,) = (step.text for step in steps if step.title == "scgi.py")
     (tmp_path / "scgi.py").write_text(scgi)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, ask, connect, fetch, needs
@@ -36,7 +38,7 @@ def shop(
     command: list[str], folder: Path, ends_by: signal.Signals = signal.SIGINT
 ) -> Iterator[tuple[harness.Program, int]]:
     """Run a command; ``PORT`` in it is replaced."""
-    port = harness.find_port()
+    port = find_port()
     command = [word.replace("PORT", str(port)) for word in command]
     with harness.running(command, folder, ends_by=ends_by) as program:
         program.wait_until_listening(port)

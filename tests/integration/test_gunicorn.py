@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from support import wait_until
+from support import find_port, wait_until
 
 from . import harness
 from .conftest import Environments
@@ -79,7 +79,7 @@ def serving(
     application: str = "gunicorn_app:application",
 ) -> Iterator[Site]:
     """Run gunicorn with a configuration file."""
-    port = harness.find_port()
+    port = find_port()
     (folder / "gunicorn.conf.py").write_text(_ALWAYS.format(port=port) + configuration)
     # Its own script: gunicorn cannot take over from itself where ``-m`` has started it.
     command = [str(python.with_name("gunicorn")), application]
@@ -638,7 +638,7 @@ def start_gunicorn(
     python: Path, folder: Path, configuration: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a gunicorn that ends by itself."""
-    always = _ALWAYS.format(port=harness.find_port())
+    always = _ALWAYS.format(port=find_port())
     (folder / "gunicorn.conf.py").write_text(always + configuration)
     return start([str(python.with_name("gunicorn")), "gunicorn_app:application"], folder)
 
@@ -687,7 +687,7 @@ def test_the_command_line_runs_workers(
 ) -> None:
     options = ["--factory", "--access-log", "json", "--max-body", "3", "--shutdown-timeout", "5"]
     program = command(environments(release), *options, app="gunicorn_app:make_application")
-    with working(program, harness.find_port(), tmp_path) as site:
+    with working(program, find_port(), tmp_path) as site:
         assert site.get("/process")["parent"] == site.pid
         assert fetch(site.port, "/echo", "POST", b"1234").status == 413
         site.program.wait_for(r'{"time": .* "target": "/process", .* "status": 200')
@@ -700,7 +700,7 @@ def test_workers_of_the_command_line_trust_proxies_that_are_named(
     python: Path, tmp_path: Path, threads: list[str]
 ) -> None:
     program = command(python, "--trusted-proxies", HOST, *threads)
-    with working(program, harness.find_port(), tmp_path) as site:
+    with working(program, find_port(), tmp_path) as site:
         environ = site.get("/environ", X_Forwarded_Proto="https", X_Forwarded_For="10.1.2.3")
         assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("10.1.2.3", "https")
         assert environ["wsgi.multithread"] is bool(threads)
@@ -713,7 +713,7 @@ def test_workers_of_the_command_line_ask_for_certificates(python: Path, tmp_path
     program = command(python, *tls, "--client-certs", "optional")
     client = ssl.create_default_context(cafile=certificate)
     client.check_hostname = False
-    port = harness.find_port()
+    port = find_port()
     program += ["--bind", f"{HOST}:{port}"]
     with harness.running(program, tmp_path, ends_by=signal.SIGTERM) as running:
         running.wait_for("Booting worker")
@@ -730,7 +730,7 @@ def test_the_command_line_takes_over_from_itself(python: Path, tmp_path: Path) -
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "deep.py").write_text("from gunicorn_app import application\n")
     program = command(python, "--chdir", "there", app="deep:application")
-    with working(program, harness.find_port(), tmp_path) as site:
+    with working(program, find_port(), tmp_path) as site:
         site.send(signal.SIGUSR2)
         wait_until(lambda: len(site.booted()) == 4)
         found = re.findall(r"Listening at: .* \((\d+)\)", site.program.log())
@@ -759,7 +759,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 def test_workers_serve_on_a_socket_of_systemds(
     python: Path, tmp_path: Path, bind: list[str]
 ) -> None:
-    port = harness.find_port()
+    port = find_port()
     activate = [str(python), "-c", _ACTIVATE, str(port), *command(python, *bind)]
     with harness.running(activate, tmp_path, ends_by=signal.SIGTERM) as program:
         program.wait_until_listening(port)
@@ -781,7 +781,7 @@ def test_workers_serve_on_a_socket_of_systemds(
 def test_the_command_line_says_what_is_wrong(
     python: Path, tmp_path: Path, app: str, more: list[str], status: int, word: str
 ) -> None:
-    bind = ["--bind", f"{HOST}:{harness.find_port()}"]
+    bind = ["--bind", f"{HOST}:{find_port()}"]
     done = start(command(python, *bind, *more, app=app), tmp_path)
     assert done.returncode == status, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("wsgiref_fast: ")]

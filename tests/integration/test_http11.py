@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, HOST, ask, connect, curl, fetch, needs
@@ -86,7 +88,7 @@ def site(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
     implementation, threads = request.param
-    python, port = environments("bare"), harness.find_port()
+    python, port = environments("bare"), find_port()
     if implementation == "compiled" and harness.implementation(str(python)) != "compiled":
         pytest.skip("nothing compiled was built here")
     command = [str(python), str(APPS / "http11_app.py"), str(port), str(threads)]
@@ -274,7 +276,7 @@ class Proxy:
 
 @pytest.fixture(scope="module")
 def proxy(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    folder, port = tmp_path_factory.mktemp("nginx"), harness.find_port()
+    folder, port = tmp_path_factory.mktemp("nginx"), find_port()
     locations = "".join(
         _LOCATION.format(responses=responses, requests=requests)
         for responses, requests in BUFFERINGS

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, curl, fetch, needs
@@ -45,7 +47,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(environments: Environments, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder, port = tmp_path_factory.mktemp("lighttpd"), harness.find_port()
+    folder, port = tmp_path_factory.mktemp("lighttpd"), find_port()
     python = environments("bare")
     (folder / "scripts").mkdir()
     for script in ("cgi_app.py", "cgi_direct.py"):

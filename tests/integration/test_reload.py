@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 
@@ -48,7 +50,7 @@ def site(
 ) -> Iterator[Site]:
     file = tmp_path / "app.py"
     file.write_text(PAGE.format(version="1"), "utf-8")
-    port = harness.find_port()
+    port = find_port()
     python = str(environments(request.param))
     command = [python, "-m", "wsgiref_fast", "app:app", "--reload", "--bind", f"127.0.0.1:{port}"]
     with harness.running(command, tmp_path) as program:

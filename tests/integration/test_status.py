@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from support import find_port
+
 from . import harness
 from .conftest import Environments
 from .harness import APPS, HOST, needs
@@ -68,7 +70,7 @@ def site(
     request: pytest.FixtureRequest, environments: Environments, tmp_path: Path
 ) -> Iterator[Site]:
     implementation, threads = request.param
-    python, port = environments("prometheus"), harness.find_port()
+    python, port = environments("prometheus"), find_port()
     if implementation == "compiled" and harness.implementation(str(python)) != "compiled":
         pytest.skip("nothing compiled was built here")
     command = [str(python), str(APPS / "status_app.py"), str(port), str(threads)]
