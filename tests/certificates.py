@@ -1,16 +1,19 @@
-"""Keys and certificates for tests, made by the ``openssl`` command."""
+"""Keys and certificates for tests, made by the ``openssl`` command, and connections by them."""
 
 from __future__ import annotations
 
 import shutil
 import ssl
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from support import PATIENCE
+from support import PATIENCE, connected
 
-#: Whether there is the command that makes them.
+#: Whether there is the command that makes them; without it, what needs one is left out.
 CAN_BE_MADE = shutil.which("openssl") is not None
 
 
@@ -67,3 +70,24 @@ class Authority:
         if pair is not None:
             context.load_cert_chain(pair.certificate, pair.key)
         return context
+
+
+class Contexts:
+    """How the two sides of a connection do TLS, and who signs."""
+
+    def __init__(self, authority: Authority, pair: Pair) -> None:
+        self.authority = authority
+        self.files = str(pair.certificate), str(pair.key)
+        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.server.load_cert_chain(*self.files)
+        self.client = authority.client_context()
+
+
+@contextmanager
+def encrypted(server: Any, contexts: Contexts) -> Iterator[ssl.SSLSocket]:
+    """Open a connection to a server, and do the handshake."""
+    with (
+        connected(server) as connection,
+        contexts.client.wrap_socket(connection, server_hostname="127.0.0.1") as both,
+    ):
+        yield both

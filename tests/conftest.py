@@ -1,4 +1,4 @@
-"""What all tests share: each implementation of the kernels in turn, and repeatable chance."""
+"""What tests share: each implementation of the kernels in turn, repeatable chance, certificates."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import settings
 
+from certificates import Authority, Contexts, Pair
 from hooks import by_a_child
 from wsgiref_fast import _impl
 
@@ -58,6 +59,24 @@ def _chosen_implementation(request: pytest.FixtureRequest) -> None:
     """Run other tests on the implementation that the process has chosen."""
     if "implementation" not in request.fixturenames:
         _impl.use(_CHOSEN)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Make who signs the certificates of tests."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def server_pair(authority: Authority) -> Pair:
+    """Make the certificate of a server on this machine, and its key."""
+    return authority.issue("server", "/CN=127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def contexts(authority: Authority, server_pair: Pair) -> Contexts:
+    """Make what such a server and its clients do TLS with."""
+    return Contexts(authority, server_pair)
 
 
 def pytest_configure(config: pytest.Config) -> None:

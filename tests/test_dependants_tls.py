@@ -7,20 +7,15 @@ Each test runs on the standard library's wsgiref too.
 from __future__ import annotations
 
 import select
-import shutil
 import socket
 import socketserver
 import ssl
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certificates import CAN_BE_MADE, Contexts, encrypted
 from libraries import GET, LIBRARIES, Keeper, load, quiet, running
 from support import (
     PATIENCE,
@@ -33,50 +28,12 @@ from support import (
 pytestmark = pytest.mark.usefixtures("implementation")
 
 #: Without the command that makes a certificate there is nothing to collect here.
-__test__ = shutil.which("openssl") is not None
+__test__ = CAN_BE_MADE
 
 
 @pytest.fixture(params=LIBRARIES)
 def lib(request: pytest.FixtureRequest) -> Any:
     return load(request.param)
-
-
-@dataclass
-class Contexts:
-    """How the two sides of a connection do TLS."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="session")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
-    home = tmp_path_factory.mktemp("certificate")
-    key, certificate = home / "key.pem", home / "certificate.pem"
-    make_certificate(key, certificate)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(certificate)
-    return Contexts(server, client)
-
-
-def make_certificate(key: Path, certificate: Path) -> None:
-    """Make a key, and a certificate that it signs itself, for the loopback address."""
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
-
-
-@contextmanager
-def encrypted(server: Any, contexts: Contexts) -> Iterator[ssl.SSLSocket]:
-    """Open a connection to a server, and do the handshake."""
-    with (
-        connected(server) as connection,
-        contexts.client.wrap_socket(connection, server_hostname="127.0.0.1") as wrapped,
-    ):
-        yield wrapped
 
 
 def ask_encrypted(server: Any, contexts: Contexts, request: bytes = GET) -> bytes:

@@ -7,18 +7,16 @@ import gzip
 import io
 import os
 import socket
-import ssl
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
 
+from certificates import CAN_BE_MADE, Contexts, encrypted
 from libraries import dateless
 from support import (
     PATIENCE,
@@ -535,27 +533,19 @@ def test_without_the_systems_call_files_are_iterated_over(
 
 class TestThroughTls:
     #: Without the command that makes a certificate there is nothing to collect here.
-    __test__ = which("openssl") is not None
+    __test__ = CAN_BE_MADE
 
-    def test_files_are_iterated_over(self, path: Path, calls: list[Call], tmp_path: Path) -> None:
-        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=here"]
-        command += ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-
+    def test_files_are_iterated_over(
+        self, path: Path, calls: list[Call], contexts: Contexts
+    ) -> None:
         class Encrypting(WSGIServer):
             def get_request(self) -> Any:
                 connection, address = super().get_request()
-                return context.wrap_socket(connection, server_side=True), address
+                return contexts.server.wrap_socket(connection, server_side=True), address
 
         with (
             serving(Sender(lambda: path.open("rb")), Encrypting) as server,
-            connected(server) as plain,
-            trusting.wrap_socket(plain) as connection,
+            encrypted(server, contexts) as connection,
         ):
             connection.sendall(GET)
             assert body_of(receive_all(connection)) == CONTENT

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -15,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from shutil import which
 from typing import Any, NamedTuple
 
 import pytest
 
+from certificates import CAN_BE_MADE, Contexts
 from support import (
     PATIENCE,
     Application,
@@ -1165,27 +1164,6 @@ class TestIPv6:
 # TLS
 
 
-class Contexts(NamedTuple):
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="module")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
-    """Make a certificate for the loopback address, and what either side does with it."""
-    home = tmp_path_factory.mktemp("certificate")
-    key, certificate = home / "key.pem", home / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(certificate)
-    return Contexts(server, client)
-
-
 @contextmanager
 def encrypted(server: Server, contexts: Contexts) -> Iterator[Client]:
     """Open a connection whose end must be a proper one, and do the handshake."""
@@ -1207,7 +1185,7 @@ def scheme_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> l
 
 class TestTLS:
     #: Without the command that makes a certificate there is nothing to collect here.
-    __test__ = which("openssl") is not None
+    __test__ = CAN_BE_MADE
 
     @pytest.mark.parametrize("threads", [0, 2])
     @pytest.mark.parametrize("loops", [1, 2])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
-import ssl
-import subprocess
 import sys
 import threading
 import unittest
@@ -13,11 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certificates import CAN_BE_MADE, Contexts
 from support import PATIENCE, Application, hello_app, open_descriptors, wait_until
 from wsgiref_fast.testing import LiveServer, NonconformingApplication, live_server
 
@@ -253,17 +250,11 @@ def test_threads_answer_at_the_same_time() -> None:
         other.join()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
-def test_tls_is_an_option(tmp_path: Path) -> None:
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    command += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-    with live_server(hello_app, ssl_context=context) as server:
+@pytest.mark.skipif(not CAN_BE_MADE, reason="makes a certificate with openssl")
+def test_tls_is_an_option(contexts: Contexts) -> None:
+    with live_server(hello_app, ssl_context=contexts.server) as server:
         assert server.url.startswith("https://127.0.0.1:")
-        assert get(server.url, context=trust) == (200, b"Hello, world!")
+        assert get(server.url, context=contexts.client) == (200, b"Hello, world!")
 
 
 def test_unittest_closes_what_it_has_entered() -> None:

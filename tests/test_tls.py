@@ -30,16 +30,6 @@ SUBJECT = "/DC=org/O=A, B+OU=x\\+y/OU=Second/CN=J\u00fcrgen \u20ac/emailAddress=
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="session")
-def server_pair(authority: Authority) -> Pair:
-    return authority.issue("server", "/CN=127.0.0.1")
-
-
-@pytest.fixture(scope="session")
 def client_pair(authority: Authority) -> Pair:
     return authority.issue("client", SUBJECT, client=True)
 

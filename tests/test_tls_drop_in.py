@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from certificates import CAN_BE_MADE, Authority
+from certificates import CAN_BE_MADE, Authority, Contexts, encrypted
 from libraries import LIBRARIES, Keeper, load, quiet, running
 from support import (
     PATIENCE,
@@ -32,7 +32,6 @@ from support import (
     reset,
     wait_until,
 )
-from wsgiref_fast._tls import make_context
 from wsgiref_fast._waiting import Waiting
 from wsgiref_fast.simple_server import ThreadingWSGIServer, WSGIServer, make_server
 
@@ -49,22 +48,6 @@ MUCH = 16 << 20
 #: Seconds that a handshake takes at most, for tests that wait for its end: a client on a busy
 #: machine still has time to begin it.
 SOON = 0.5
-
-
-class Contexts:
-    """How the two sides of a connection do TLS, and who signs."""
-
-    def __init__(self, authority: Authority) -> None:
-        self.authority = authority
-        pair = authority.issue("server", "/CN=127.0.0.1")
-        self.server = make_context(pair.certificate, pair.key)
-        self.client = authority.client_context()
-        self.files = str(pair.certificate), str(pair.key)
-
-
-@pytest.fixture(scope="session")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
-    return Contexts(Authority(tmp_path_factory.mktemp("authority")))
 
 
 class Threaded(socketserver.ThreadingMixIn, WSGIServer):
@@ -87,16 +70,6 @@ def wrapped(
     server.__dict__.setdefault("log", [])
     server.socket = contexts.server.wrap_socket(server.socket, server_side=True)
     return server
-
-
-@contextmanager
-def encrypted(server: Any, contexts: Contexts) -> Iterator[ssl.SSLSocket]:
-    """Open a connection, and do the handshake."""
-    with (
-        connected(server) as connection,
-        contexts.client.wrap_socket(connection, server_hostname="127.0.0.1") as both,
-    ):
-        yield both
 
 
 def ask(server: Any, contexts: Contexts, request: bytes = REQUEST) -> bytes:
