@@ -389,7 +389,7 @@ def test_a_preface_of_a_stranger_is_not_believed() -> None:
 
 
 def test_a_preface_that_does_not_come_is_a_timeout() -> None:
-    options = {"trusted_proxies": "127.0.0.1", "proxy_protocol": True, "header_timeout": 0.05}
+    options = {"trusted_proxies": "127.0.0.1", "proxy_protocol": True, "header_timeout": 0.5}
     with serving(**options) as server, connected(server) as connection:
         connection.sendall(V1[:8])
         assert connection.recv(1) == b""
