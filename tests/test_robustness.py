@@ -305,7 +305,7 @@ def test_closing_a_server_that_serves_leaves_nothing_behind() -> None:
 def test_several_threads_can_serve_one_listening_socket() -> None:
     count = 24
     with a_server() as server, ThreadPoolExecutor(count) as clients:
-        loops = [threading.Thread(target=server.serve_forever) for _ in range(1)]
+        loops = [threading.Thread(target=server.serve_forever)]
         others = [make_server("127.0.0.1", 0, hello_app, handler_class=QuietHandler) for _ in "ab"]
         for other in others:
             other.socket.close()
