@@ -24,14 +24,12 @@ import pytest
 from support import find_port, wait_until
 
 from . import harness
-from .harness import APPS, HOST, PATIENCE, needs
+from .harness import APPS, HAPROXY, HOST, NGINX, PATIENCE, needs
 
 DOCS = harness.ROOT / "docs" / "deploy"
 
-NGINX = harness.find_tool("nginx")
 #: Where Debian's nginx finds its modules.
 NGINX_STREAM = shutil.which("ngx_stream_module.so", os.F_OK, "/usr/share/nginx/modules")
-HAPROXY = harness.find_tool("haproxy")
 
 #: The proxies, and the configurations of those that read what they pass on.
 PROXIES = [

@@ -317,6 +317,8 @@ def find_tool(*names: str) -> str | None:
 CURL = find_tool("curl")
 OPENSSL = find_tool("openssl")
 LIGHTTPD = find_tool("lighttpd")
+NGINX = find_tool("nginx")
+HAPROXY = find_tool("haproxy")
 CHROMIUM = find_tool("chromium", "chromium-browser", "google-chrome")
 
 

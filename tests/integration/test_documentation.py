@@ -13,8 +13,7 @@ from support import find_port
 
 from . import harness
 from .conftest import Environments
-from .deployment import NGINX
-from .harness import CURL, OPENSSL, needs
+from .harness import CURL, NGINX, OPENSSL, needs
 
 pytestmark = [needs(CURL, "curl"), needs(OPENSSL, "openssl")]
 

@@ -311,7 +311,7 @@ def test_the_proxy_protocol_is_for_proxies_alone(serve: Serve) -> None:
 
 @needs(harness.OPENSSL, "openssl")
 def test_clients_have_to_show_a_certificate(serve: Serve, tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
+    certificate, key = harness.make_certificate(tmp_path)
     configuration = f"""
 certfile = {str(certificate)!r}
 keyfile = {str(key)!r}
@@ -334,15 +334,6 @@ def ssl_context(config, make):
             assert isinstance(connection.sock, ssl.SSLSocket)
             assert connection.sock.version() == "TLSv1.2"
         assert (environ["wsgi.url_scheme"], environ["HTTPS"]) == ("https", "on")
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate that vouches for itself."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    options = ["-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    harness.run([str(harness.OPENSSL), "req", "-x509", *options, *files])
-    return certificate, key
 
 
 # Logs and hooks
@@ -708,7 +699,7 @@ def test_workers_of_the_command_line_trust_proxies_that_are_named(
 
 @needs(harness.OPENSSL, "openssl")
 def test_workers_of_the_command_line_ask_for_certificates(python: Path, tmp_path: Path) -> None:
-    certificate, key = map(str, make_certificate(tmp_path))
+    certificate, key = map(str, harness.make_certificate(tmp_path))
     tls = ["--certfile", certificate, "--keyfile", key, "--ca-certs", certificate]
     program = command(python, *tls, "--client-certs", "optional")
     client = ssl.create_default_context(cafile=certificate)

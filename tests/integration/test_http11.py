@@ -19,10 +19,8 @@ from support import find_port
 
 from . import harness
 from .conftest import Environments
-from .harness import APPS, HOST, ask, connect, curl, fetch, needs
+from .harness import APPS, HOST, NGINX, ask, connect, curl, fetch, needs
 from .test_chromium import ASSETS, load
-
-NGINX = harness.find_tool("nginx")
 
 needs_curl = needs(harness.CURL, "curl")
 needs_nginx = needs(NGINX, "nginx")

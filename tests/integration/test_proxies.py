@@ -15,8 +15,8 @@ import pytest
 
 from . import harness
 from .conftest import Environments
-from .deployment import CLIENT, HAPROXY, NGINX, NGINX_STREAM, PROXIES, Site, run_site
-from .harness import HOST, ask, needs
+from .deployment import CLIENT, NGINX_STREAM, PROXIES, Site, run_site
+from .harness import HAPROXY, HOST, NGINX, ask, needs
 
 pytestmark = needs(harness.OPENSSL, "openssl")
 

@@ -252,10 +252,7 @@ def test_a_unix_socket_is_served(python: str, kind: str, tmp_path: Path) -> None
 
 @needs(harness.OPENSSL, "openssl")
 def test_tls_is_served_alike(python: str, tmp_path: Path) -> None:
-    command = f"{harness.OPENSSL} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    command += " -addext subjectAltName=IP:127.0.0.1"
-    files = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    harness.run([*command.split(), "-out", files[0], "-keyout", files[1]])
+    files = [str(file) for file in harness.make_certificate(tmp_path)]
     tls = ssl.create_default_context(cafile=files[0])
     answers = []
     for kind in ("plain", "faster"):
