@@ -1,4 +1,4 @@
-"""What tests share: each implementation of the kernels in turn, repeatable chance, certificates."""
+"""What tests share: implementations and libraries in turn, repeatable chance, certificates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from certificates import Authority, Contexts, Pair
 from hooks import by_a_child
+from libraries import LIBRARIES, load
 from wsgiref_fast import _impl
 
 # What a shell starts by "&" ignores interrupts, and so do the programs that it starts.
@@ -59,6 +60,12 @@ def _chosen_implementation(request: pytest.FixtureRequest) -> None:
     """Run other tests on the implementation that the process has chosen."""
     if "implementation" not in request.fixturenames:
         _impl.use(_CHOSEN)
+
+
+@pytest.fixture(params=LIBRARIES)
+def lib(request: pytest.FixtureRequest) -> Any:
+    """Run a test on the standard library's wsgiref, and on this one."""
+    return load(request.param)
 
 
 @pytest.fixture(scope="session")

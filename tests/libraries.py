@@ -33,6 +33,21 @@ def load(name: str) -> Any:
     return importlib.import_module(name)
 
 
+def serve(lib: Any, app: Any, handler_class: Any = None, server_class: Any = None) -> Any:
+    """Return a package's server for an application, quiet unless its handler class is given."""
+    base = lib.simple_server
+    handler_class = handler_class or quiet(base.WSGIRequestHandler)
+    server_class = server_class or base.WSGIServer
+    return base.make_server("127.0.0.1", 0, app, server_class, handler_class)
+
+
+def make_environ(lib: Any, **more: Any) -> dict[str, Any]:
+    """Return an environ with these variables, and the others that an application needs."""
+    environ: dict[str, Any] = {**more}
+    lib.util.setup_testing_defaults(environ)
+    return environ
+
+
 def running(server: Any, **options: Any) -> AbstractContextManager[Any]:
     """Run ``serve_forever()`` in a thread; the original would hear its end late otherwise."""
     return support.running(server, **{"poll_interval": 0.01, **options})

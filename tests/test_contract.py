@@ -34,10 +34,12 @@ from libraries import (
     dateless,
     failing_app,
     load,
+    make_environ,
     own_variables,
     quiet,
     read_app,
     running,
+    serve,
 )
 from support import PATIENCE, connected, hello_app, receive_all, split_response
 
@@ -45,24 +47,6 @@ pytestmark = pytest.mark.usefixtures("implementation")
 
 Environ = dict[str, Any]
 App = Callable[..., Any]
-
-
-@pytest.fixture(params=LIBRARIES)
-def lib(request: pytest.FixtureRequest) -> Any:
-    return load(request.param)
-
-
-def serve(lib: Any, app: App, handler_class: Any = None, server_class: Any = None) -> Any:
-    base = lib.simple_server
-    handler_class = handler_class or quiet(base.WSGIRequestHandler)
-    server_class = server_class or base.WSGIServer
-    return base.make_server("127.0.0.1", 0, app, server_class, handler_class)
-
-
-def make_environ(lib: Any, **more: Any) -> Environ:
-    environ: Environ = {**more}
-    lib.util.setup_testing_defaults(environ)
-    return environ
 
 
 def make_handler(lib: Any, name: str = "SimpleHandler", **more: Any) -> Any:

@@ -19,41 +19,21 @@ import pytest
 
 from libraries import (
     GET,
-    LIBRARIES,
     Keeper,
     StartResponse,
     ask,
     failing_app,
-    load,
+    make_environ,
     quiet,
     receive_until,
     running,
+    serve,
 )
 from support import PATIENCE, connected, hello_app, receive_all, split_response
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
 Environ = dict[str, Any]
-
-
-@pytest.fixture(params=LIBRARIES)
-def lib(request: pytest.FixtureRequest) -> Any:
-    return load(request.param)
-
-
-def serve(lib: Any, app: Any, handler_class: Any = None, server_class: Any = None) -> Any:
-    """Return a server for an application, quiet unless its handler class is given."""
-    base = lib.simple_server
-    handler_class = handler_class or quiet(base.WSGIRequestHandler)
-    return base.make_server(
-        "127.0.0.1", 0, app, server_class or base.WSGIServer, handler_class=handler_class
-    )
-
-
-def make_environ(lib: Any, **more: Any) -> Environ:
-    environ: Environ = {**more}
-    lib.util.setup_testing_defaults(environ)
-    return environ
 
 
 # whitenoise: Headers and FileWrapper as they are.

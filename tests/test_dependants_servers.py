@@ -21,7 +21,6 @@ import pytest
 
 from libraries import (
     GET,
-    LIBRARIES,
     Keeper,
     StartResponse,
     ask,
@@ -48,11 +47,6 @@ Environ = dict[str, Any]
 
 #: The loopback addresses that this machine has.
 HOSTS = ["127.0.0.1", *(["::1"] if has_ipv6() else [])]
-
-
-@pytest.fixture(params=LIBRARIES)
-def lib(request: pytest.FixtureRequest) -> Any:
-    return load(request.param)
 
 
 # Django: its development server.

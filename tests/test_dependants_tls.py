@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 
 from certificates import CAN_BE_MADE, Contexts, encrypted
-from libraries import GET, LIBRARIES, Keeper, load, quiet, running
+from libraries import (
+    GET,
+    Keeper,
+    quiet,
+    running,
+    serve,
+)
 from support import (
     PATIENCE,
     connected,
@@ -31,22 +37,10 @@ LEFT_OUT = "" if CAN_BE_MADE else "no certificate can be made without openssl"
 __test__ = not LEFT_OUT
 
 
-@pytest.fixture(params=LIBRARIES)
-def lib(request: pytest.FixtureRequest) -> Any:
-    return load(request.param)
-
-
 def ask_encrypted(server: Any, contexts: Contexts, request: bytes = GET) -> bytes:
     with encrypted(server, contexts) as connection:
         connection.sendall(request)
         return receive_all(connection)
-
-
-def serve(lib: Any, app: Any, server_class: Any = None, handler_class: Any = None) -> Any:
-    base = lib.simple_server
-    handler_class = handler_class or quiet(base.WSGIRequestHandler)
-    server_class = server_class or base.WSGIServer
-    return base.make_server("127.0.0.1", 0, app, server_class, handler_class)
 
 
 def threading_server(lib: Any) -> Any:
@@ -61,7 +55,7 @@ def test_prometheus_client_and_pywebview_replace_the_listening_socket(
     lib: Any, contexts: Contexts, has_threads: bool
 ) -> None:
     app = Keeper(b"metrics")
-    httpd = serve(lib, app, threading_server(lib) if has_threads else None)
+    httpd = serve(lib, app, server_class=threading_server(lib) if has_threads else None)
     httpd.socket = contexts.server.wrap_socket(httpd.socket, server_side=True)
     with running(httpd):
         for _ in range(2):
@@ -75,7 +69,7 @@ def test_pycurl_replaces_the_socket_and_reads_bodies(lib: Any, contexts: Context
         start_response("200 OK", [])
         return [body]
 
-    server = serve(lib, app, threading_server(lib))
+    server = serve(lib, app, server_class=threading_server(lib))
     server.socket = contexts.server.wrap_socket(server.socket, server_side=True)
     body = b"0123456789" * 10_000
     head = b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -108,7 +102,7 @@ def test_django_sslserver_wraps_after_the_constructor(lib: Any, contexts: Contex
             return environ
 
     app = Keeper()
-    with running(serve(lib, app, SecureServer, Handler)) as server:
+    with running(serve(lib, app, Handler, SecureServer)) as server:
         assert ask_encrypted(server, contexts).endswith(b"/")
     assert app.environ["wsgi.url_scheme"] == "https"
 
@@ -125,7 +119,7 @@ def test_pytest_httpbin_wraps_each_connection(lib: Any, contexts: Contexts) -> N
             self.base_environ["HTTPS"] = "yes"
 
     app = Keeper()
-    with running(serve(lib, app, SecureServer)) as server:
+    with running(serve(lib, app, server_class=SecureServer)) as server:
         for _ in range(2):
             assert ask_encrypted(server, contexts).endswith(b"/")
     assert app.environ["wsgi.url_scheme"] == "https"
@@ -142,7 +136,7 @@ def test_reahl_wraps_when_it_binds(lib: Any, contexts: Contexts) -> None:
             self.base_environ["HTTPS"] = "on"
 
     app = Keeper()
-    with running(serve(lib, app, SecureServer)) as server:
+    with running(serve(lib, app, server_class=SecureServer)) as server:
         assert ask_encrypted(server, contexts).endswith(b"/")
     assert app.environ["wsgi.url_scheme"] == "https"
 
@@ -201,7 +195,7 @@ class Radicale:
 def test_radicale_does_the_handshake_in_the_worker(lib: Any, contexts: Contexts) -> None:
     radicale, app = Radicale(lib, contexts.server), Keeper()
     answers: list[bytes] = []
-    with serve(lib, app, radicale.SecureServer, radicale.Handler) as server:
+    with serve(lib, app, radicale.Handler, radicale.SecureServer) as server:
         client = threading.Thread(target=lambda: answers.append(ask_encrypted(server, contexts)))
         client.start()
         select.select([server.socket], [], [], PATIENCE)
@@ -219,7 +213,7 @@ def test_a_silent_client_does_not_stop_a_server_that_defers_the_handshake(
     lib: Any, contexts: Contexts
 ) -> None:
     radicale = Radicale(lib, contexts.server)
-    server = serve(lib, Keeper(b"fine"), radicale.SecureServer, radicale.Handler)
+    server = serve(lib, Keeper(b"fine"), radicale.Handler, radicale.SecureServer)
     server.handle_error = lambda request, client_address: None  # the silent one's end
     with running(server), connected(server):
         assert ask_encrypted(server, contexts).endswith(b"fine")
