@@ -84,7 +84,8 @@ def build(folder: Path) -> Path:
 
 
 def execute(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=10 * PATIENCE, **options)
+    # Kernels are compiled for it, and the corpus runs at a fraction of its pace.
+    return subprocess.run(command, capture_output=True, text=True, timeout=30 * PATIENCE, **options)
 
 
 def check(done: subprocess.CompletedProcess[str]) -> str:
