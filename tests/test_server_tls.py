@@ -25,6 +25,9 @@ from support import (
     split_response,
     wait_until,
 )
+from wsgiref_fast._http11.loop import Loop
+from wsgiref_fast._http11.peer import Peer
+from wsgiref_fast._http11.stats import DOINGS
 from wsgiref_fast._tls import make_context
 from wsgiref_fast.server import Server
 
@@ -292,6 +295,45 @@ def test_a_context_that_fails_costs_its_connections_alone(
             ) as connection:
                 connection.sendall(GET)
                 assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("with_preface", [False, True])
+def test_at_each_moment_it_is_known_what_a_connection_does(
+    authority: Authority, server_pair: Pair, with_preface: bool
+) -> None:
+    said: list[str] = []
+
+    class Telling(Peer):
+        """Says after each change what another thread would be told now."""
+
+        __slots__ = ()
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name in ("opening", "state") and hasattr(self, "_is_aborted"):  # it is made
+                said.append(self.doing)
+
+    class TellingLoop(Loop):
+        peer_class = Telling
+
+    options: dict[str, Any] = {}
+    if with_preface:
+        options = {"trusted_proxies": "127.0.0.1", "proxy_protocol": True}
+    context = make_context(server_pair.certificate, server_pair.key)
+    server = Server(("127.0.0.1", 0), ssl_context=context, **options)
+    server.loop_class = TellingLoop
+    server.set_app(tell)
+    with running(server), connected(server) as plain:
+        if with_preface:
+            plain.sendall(b"PROXY TCP4 9.9.9.9 8.8.8.8 5555 80\r\n")
+        with authority.client_context().wrap_socket(
+            plain, server_hostname="127.0.0.1"
+        ) as connection:
+            connection.sendall(GET)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+    wait_until(lambda: "closed" in said)
+    assert ("preface" in said) == with_preface
+    assert {"handshake", "closed"} <= set(said) <= {*DOINGS, "closed"}
 
 
 def test_who_shakes_hands_as_the_server_ends_does_not_hold_it_up(

@@ -25,7 +25,7 @@ class Opening:
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._preface: Preface | None = None
-        self._is_shaking_hands = False
+        self._is_shaking_hands = not peer.options.proxy_protocol  # which would come first
 
     @property
     def doing(self) -> str:

@@ -123,7 +123,7 @@ class Peer:
     @property
     def doing(self) -> str:
         """What it does, in a word: see `stats.Stats`."""
-        opening, state = self.opening, self.state  # they may be changing
+        opening, state = self.opening, self.state  # in this order: they may be changing
         if opening is not None:
             return opening.doing
         return "idle" if state == READING and self.is_waiting else _DOINGS[state]
@@ -177,16 +177,16 @@ class Peer:
         if self.options.proxy_protocol or self.options.ssl_context is not None:
             from .opening import Opening
 
+            self.opening = Opening(self)  # first: whoever asks what it does looks there
             self.state = OPENING
-            self.opening = Opening(self)
             self.opening.begin()
         else:
             self.begin_to_listen()
 
     def begin_to_listen(self) -> None:
         """Wait for the first request; not for long where the server ends."""
-        self.opening = None
         self.state = READING
+        self.opening = None
         self.set_deadline(self.options.header_timeout)
         if self.loop.is_ending:
             self.loop.let_drain(self)
