@@ -67,6 +67,16 @@ def test_an_application_that_raises_is_shown(tmp_path: Path) -> None:
     assert not [line for line in lines if "_cli" in line or "validate" in line]
 
 
+def test_what_the_output_cannot_hold_is_escaped(tmp_path: Path) -> None:
+    # As on Windows, where output that goes into a file has the letters of one alphabet.
+    (tmp_path / "code.py").write_text("def app(*_): raise KeyError('gr\u00f6\u00dfer')", "utf-8")
+    done = command("code:app", "--check", folder=tmp_path, PYTHONIOENCODING="ascii")
+    said = "wrong: GET /: the application raised KeyError: 'gr\\xf6\\xdfer'"
+    assert said in done.stdout.splitlines()
+    assert done.stdout.startswith("Traceback (most recent call last):")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_an_assertion_of_the_application_is_its_own(tmp_path: Path) -> None:
     code, lines, _ = checked(tmp_path, "assert not 'mine', 'own words'")
     assert code == 1

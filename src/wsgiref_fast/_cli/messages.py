@@ -71,10 +71,15 @@ def _has_colours(stream: TextIO | None) -> bool:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Write a line, to the error stream by default; where nobody takes it, go on."""
+    """Write a line, to the error stream by default; where nobody takes it, go on.
+
+    What the stream's encoding does not have is escaped.
+    """
     stream = stream or sys.stderr
     try:
-        print(text, file=stream, flush=True)
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        shown = text.encode(encoding, "backslashreplace").decode(encoding)
+        print(shown, file=stream, flush=True)
     except (OSError, ValueError):
         pass
 
