@@ -34,6 +34,7 @@ from support import (
     wait_until,
 )
 from wsgiref_fast._http11.exchange import Exchange
+from wsgiref_fast._http11.loop import Loop
 from wsgiref_fast._http11.peer import Peer
 from wsgiref_fast._http11.response import Response
 from wsgiref_fast._pure.connection import Connection, Request
@@ -647,6 +648,19 @@ def test_an_application_that_fails_costs_its_own_client_alone(
 
 #: Where the application is interrupted, not the server that waits for it.
 INTERRUPTED = ["call", "iter", "next 1", "after write", "next 3", "close"]
+
+
+def test_a_loop_that_cannot_be_made_leaves_no_thread_behind() -> None:
+    class Needing(Loop):
+        def __init__(self, *_: Any) -> None:
+            raise OSError("no descriptor is left")
+
+    before = set(threading.enumerate())
+    with Server(("127.0.0.1", 0), threads=3) as server:
+        server.loop_class = Needing
+        with pytest.raises(OSError, match="no descriptor"):
+            server.serve_forever()
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 @pytest.mark.parametrize("point", INTERRUPTED)

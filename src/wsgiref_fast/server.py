@@ -258,11 +258,12 @@ class Server(WSGIServer):
         self._take_tls_of_socket()
         pool = Pool(self.options.threads) if self.options.threads else None
         listeners = self.listeners
-        loops = [self.loop_class(self, listeners, pool, True)]
+        loops: list[Loop] = []
         extra: list[socket.socket] = []
         threads: list[threading.Thread] = []
         timeouts = [listener.gettimeout() for listener in listeners]
         try:
+            loops.append(self.loop_class(self, listeners, pool, True))
             for listener in listeners:
                 listener.setblocking(False)
             for _ in range(1, self.options.loops if requests is None else 1):
