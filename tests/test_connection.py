@@ -180,7 +180,9 @@ def test_an_absolute_target_has_its_own_host(target: str, path: str, host: str) 
 def response(method: str = "GET", version: str = "HTTP/1.1", options: str = "") -> Response:
     connection = Connection(Options())
     connection.receive(f"{method} / {version}\r\nHost: here\r\n{options}\r\n".encode())
-    return Response(connection.next_request(), "", True)
+    request = connection.next_request()
+    assert request is not None
+    return Response(request, "", True)
 
 
 def test_a_response_of_one_block_has_its_length() -> None:

@@ -72,10 +72,6 @@ class Notifier:
         self.interval = _take_interval() if self._path else 0.0
         self._alive_at = 0.0
 
-    def __bool__(self) -> bool:
-        """Tell whether there is somebody to tell."""
-        return bool(self._path)
-
     def send(self, *lines: str) -> None:
         """Send some assignments (``READY=1``); where nobody takes them, go on."""
         if not self._path:

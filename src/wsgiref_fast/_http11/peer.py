@@ -63,7 +63,7 @@ class Peer:
     __slots__ = (
         *("_has_closed_writing", "_has_turn_coming", "_is_aborted", "_is_in_thread"),
         *("_is_running", "_is_timed", "_may_hear_more", "_outbox", "_sent_in_thread", "_unread"),
-        *("address", "connection", "deadline", "descriptor", "exchange", "host", "is_first"),
+        *("connection", "deadline", "descriptor", "exchange", "host", "is_first"),
         *("is_plain", "loop", "opening", "options", "port", "queued", "sock", "state"),
         *("variables", "wanted"),
     )
@@ -73,7 +73,6 @@ class Peer:
         self.options: Options = loop.options
         self.sock: socket.socket = sock
         self.descriptor: int = sock.fileno()
-        self.address = address
         #: The client's address and port, as text; of a Unix socket there are none.
         has_port = isinstance(address, tuple)
         self.host: str = str(address[0]) if has_port else ""
@@ -591,7 +590,7 @@ class Peer:
                 break
             outbox.take(sent)
             if sent < len(view):
-                if (sent or progress) and not self._is_in_thread:
+                if sent or progress:
                     self.set_deadline(self.options.send_timeout)
                 return False
             progress = True

@@ -48,8 +48,8 @@ class Preface:
         self.source: tuple[str, str] | None = None
         self.is_encrypted = self.is_unknown = False
 
-    def read(self, sock: Any) -> bool:
-        """Receive what is there of the header; tell whether that was the rest of it.
+    def read(self, sock: Any) -> None:
+        """Receive the rest of the header, as far as it is here.
 
         Raises:
             BadPreface: it is none.
@@ -67,7 +67,6 @@ class Preface:
             if not block:
                 raise BadPreface("the connection ends within it") if self._data else EOFError
             self._data += block
-        return True
 
     def _missing(self) -> int:
         """Return how many bytes are missing; -1: as many as it takes to the end of a line."""

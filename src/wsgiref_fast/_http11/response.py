@@ -27,7 +27,7 @@ class Response:
     """A response, as the bytes that go over the wire.
 
     Args:
-        request: what is answered; `None` where it could not be understood.
+        request: what is answered.
         server: what ``Server`` says; empty for no such header.
         may_keep: whether the server lets the connection go on.
 
@@ -39,15 +39,15 @@ class Response:
     """
 
     __slots__ = (
-        *("_codes", "_is_bodyless", "_is_chunked", "_is_head", "_left", "_server", "_version"),
+        *("_is_bodyless", "_is_chunked", "_is_head", "_left", "_server", "_version"),
         *("headers", "is_begun", "keeps_alive", "sent", "status"),
     )
 
-    def __init__(self, request: Request | None, server: str, may_keep: bool) -> None:
+    def __init__(self, request: Request, server: str, may_keep: bool) -> None:
         self._server = server
-        self._is_head = request is not None and request.method == "HEAD"
-        self._version = "HTTP/1.1" if request is None else request.version
-        self.keeps_alive: bool = may_keep and request is not None and request.keeps_alive
+        self._is_head = request.method == "HEAD"
+        self._version = request.version
+        self.keeps_alive: bool = may_keep and request.keeps_alive
         self.is_begun: bool = False
         self.status: str = ""
         self.headers: list[tuple[str, str]] = []
