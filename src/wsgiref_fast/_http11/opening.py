@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from .polling import READ, WRITE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .peer import Peer
     from .preface import Preface
-
-_WANT_READ, _WANT_WRITE = 1, 4  # as poll() has them
 
 
 class Opening:
@@ -132,15 +132,15 @@ class Opening:
         try:
             sock.do_handshake()
         except SSLWantReadError:
-            peer.loop.want(peer, _WANT_READ)
+            peer.loop.want(peer, READ)
         except SSLWantWriteError:
-            peer.loop.want(peer, _WANT_WRITE)
+            peer.loop.want(peer, WRITE)
         except (SSLError, OSError) as error:
             forget_error(sock)
             peer.log_error(f"TLS handshake failed: {error}")
             peer.close()
         else:
             peer.variables = {**(peer.variables or {}), **describe_client(sock)}
-            peer.loop.want(peer, _WANT_READ)
+            peer.loop.want(peer, READ)
             peer.begin_to_listen()
             peer.on_readable()

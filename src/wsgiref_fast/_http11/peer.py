@@ -15,6 +15,7 @@ from .._pure.request import BadRequest
 from .._tracebacks import show
 from .exchange import Exchange
 from .outbox import Outbox
+from .polling import READ, WRITE
 from .response import refuse
 
 TYPE_CHECKING = False
@@ -46,8 +47,6 @@ _LINGER_TIME = 2.0
 # What a connection does, and what that is called.
 OPENING, READING, ANSWERING, LINGERING, CLOSED = range(5)
 _DOINGS = ("opening", "reading", "answering", "closing", "closed")
-
-_WANT_READ, _WANT_WRITE = 1, 4  # as poll() has them
 
 
 class Peer:
@@ -217,10 +216,10 @@ class Peer:
             finally:
                 self._is_running = False
             if self.finish_in_loop(is_finished):
-                self.loop.want(self, _WANT_READ)
+                self.loop.want(self, READ)
                 self.advance()
         elif self.state == READING:
-            self.loop.want(self, _WANT_READ)
+            self.loop.want(self, READ)
             self.advance()
         elif self.state == LINGERING:
             self._linger()
@@ -478,7 +477,7 @@ class Peer:
             return
         self._end_exchange()
         if self.state == READING and not self._outbox:
-            self.loop.want(self, _WANT_READ)
+            self.loop.want(self, READ)
             self.advance()
 
     def _end_exchange(self) -> None:
@@ -501,7 +500,7 @@ class Peer:
             self._linger()
 
     def _want_to_write(self) -> None:
-        self.loop.want(self, _WANT_WRITE)
+        self.loop.want(self, WRITE)
         self.set_deadline(self.options.send_timeout)
 
     def _refuse(self, error: BadRequest) -> None:
@@ -624,7 +623,7 @@ class Peer:
                 self.close()
                 return
             self.set_deadline(_LINGER_TIME)
-        self.loop.want(self, _WANT_READ)
+        self.loop.want(self, READ)
 
     def _drop_unread(self) -> None:
         data = self._receive()
