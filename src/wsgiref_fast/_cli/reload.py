@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 READY = "WSGIREF_FAST_READY"
 PARENT = "WSGIREF_FAST_PARENT"
 
+#: Seconds that a child has to finish what is under way, which it bounds itself; then it is over.
+PATIENCE = 60.0
+
 #: Options that are the parent's alone, and whether a value follows.
 _OF_THE_PARENT = {"--bind": True, "--reload-dir": True, "--reload": False}
 
@@ -118,7 +121,7 @@ def tell_ready(descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-def follow_parent(patience: float = 60.0) -> None:
+def follow_parent(patience: float = PATIENCE) -> None:
     """Have this process end after its parent, where that is a reloader.
 
     Args:

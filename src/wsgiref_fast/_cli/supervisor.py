@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from .messages import WAITS
-from .reload import PARENT, READY
+from .reload import PARENT, PATIENCE, READY
 from .watching import Watch, describe
 
 TYPE_CHECKING = False
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from .watching import Tree
-
-#: Seconds that a child has to finish what is under way, which it bounds itself; then it is killed.
-PATIENCE = 60.0
 
 #: Seconds after which a person at a terminal is told what it waits for.
 _TOLD_AFTER = 0.3
