@@ -35,7 +35,7 @@ def run(command: list[str]) -> None:
         command = command[1:]
     if not command or command[0].startswith("-"):
         print(f"usage: {RUN_USAGE}\nrun: a script or -m and a module are needed", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(MISUSED)
     program = command[0]
     if not is_module and not os.path.exists(program):
         _refuse(_describe_missing(program))

@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 
+from .messages import MISUSED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if os.name != "posix":
         say("--reload needs sockets that a process can inherit: there are none on Windows")
-        return 2
+        return MISUSED
     from ..server import Server
 
     folders = arguments.reload_dir or [getattr(arguments, "chdir", None) or os.curdir]
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         tree = Tree(folders)
     except NotADirectoryError as error:
         say(f"{error}; give --reload-dir one that exists")
-        return 2
+        return MISUSED
     with Server(list(arguments.bind)) as server:
         command = make_command(arguments.argv, server.listeners)
         return supervise(server.listeners, command, tree)
