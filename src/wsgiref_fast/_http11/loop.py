@@ -17,7 +17,7 @@ from .._pure.response import format_date_time
 from .._waiting import SELECTED_AT_MOST, make_alarm
 from ..util import FileWrapper
 from .access_log import make_access_log
-from .peer import CLOSED, OPENING, READING, Peer
+from .peer import CLOSED, NEVER, OPENING, READING, Peer
 from .polling import READ, WRITE, make_poller
 from .stats import Counts
 
@@ -48,8 +48,6 @@ _HEARD_AT_ONCE = 16
 
 #: Deadlines of closed connections that are left in the queue until they are half of it.
 _DEAD_AT_LEAST = 1000
-
-_NEVER = float("inf")
 
 #: Seconds since it was accepted in which a connection's first request may come though the
 #: server ends: its client has met nobody else, and would take a close for a failure.
@@ -273,11 +271,11 @@ class Loop:
         """
         if self._soon:
             return 0.0
-        due = self._deadlines[0][0] if self._deadlines else _NEVER
+        due = self._deadlines[0][0] if self._deadlines else NEVER
         for other in (self._resume_at, self._end_at, until):
             if other is not None and other < due:
                 due = other
-        if due == _NEVER:
+        if due == NEVER:
             return poll_interval
         patience = max(0.0, due - time.monotonic())
         return patience if poll_interval is None else min(poll_interval, patience)
@@ -403,7 +401,7 @@ class Loop:
         self._served += 1
         self.counts.requests += 1
         if self._is_for_one and not self.is_stopping:
-            self.is_stopping, self._end_at = True, float("inf")
+            self.is_stopping, self._end_at = True, NEVER
             self._pause_accepting()
         if self._pool is None:
             return peer.run_in_loop()
@@ -420,7 +418,7 @@ class Loop:
     def _submit(self, peer: Peer, job: Callable[[], object]) -> None:
         assert self._pool is not None
         self.ignore(peer)
-        peer.deadline = float("inf")
+        peer.deadline = NEVER
         peer.hand_to_thread()
         self._pool.submit(job)
 
@@ -475,7 +473,7 @@ class Loop:
             peer.queued = None
             if peer.deadline <= now:
                 self._guard(peer, peer.on_deadline)
-            elif peer.deadline != float("inf"):
+            elif peer.deadline != NEVER:
                 self.expect(peer)
         if self._resume_at is not None and self._resume_at <= now:
             self._resume_accepting()

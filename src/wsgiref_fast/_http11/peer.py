@@ -44,6 +44,9 @@ _ANSWERED_IN_A_ROW = 16
 #: Seconds for a client that was refused to stop sending.
 _LINGER_TIME = 2.0
 
+#: The deadline of a connection whose next step is not the client's.
+NEVER = float("inf")
+
 # What a connection does, and what that is called.
 OPENING, READING, ANSWERING, LINGERING, CLOSED = range(5)
 _DOINGS = ("opening", "reading", "answering", "closing", "closed")
@@ -377,7 +380,7 @@ class Peer:
                 return
         if connection.buffered:
             self._has_turn_coming = True
-            self.deadline = float("inf")
+            self.deadline = NEVER
             self.loop.call_soon(self, self.advance_later)
         else:
             self._wait_for_more()
