@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 #: Prometheus' classic format, which all that scrape can read.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+#: What of `Stats` the JSON has.
+_FACTS = (
+    *("began_at", "uptime", "requests", "responses", "accepted", "connections", "received"),
+    *("sent", "timeouts"),
+)
+
 
 def identify() -> dict[str, str]:
     """Return what serves: version, implementation and Python."""
@@ -96,9 +102,7 @@ def render_json(stats: Stats, options: Options) -> str:
     import json
 
     facts: dict[str, Any] = {**identify(), "pid": os.getpid()}
-    for name in ("began_at", "uptime", "requests", "responses", "accepted", "connections"):
-        facts[name] = getattr(stats, name)
-    for name in ("received", "sent", "timeouts"):
+    for name in _FACTS:
         facts[name] = getattr(stats, name)
     facts["options"] = {name: _plain(value) for name, value in list_options(options)}
     return json.dumps(facts, indent=2) + "\n"

@@ -123,7 +123,7 @@ class Opening:
         peer.set_deadline(self.timeout)
 
     def _shake_hands(self) -> None:
-        from ssl import SSLError, SSLWantReadError, SSLWantWriteError
+        from ssl import SSLWantReadError, SSLWantWriteError
 
         from .._tls import describe_client, forget_error
 
@@ -135,7 +135,7 @@ class Opening:
             peer.loop.want(peer, READ)
         except SSLWantWriteError:
             peer.loop.want(peer, WRITE)
-        except (SSLError, OSError) as error:
+        except OSError as error:  # those of ssl too
             forget_error(sock)
             peer.log_error(f"TLS handshake failed: {error}")
             peer.close()

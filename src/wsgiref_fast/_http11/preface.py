@@ -84,7 +84,7 @@ class Preface:
                 return _FIXED + length - size
             self._parse_second()
             return 0
-        if not b"PROXY "[:size] == data[:6]:
+        if data[:6] != b"PROXY "[:size]:
             raise BadPreface("no header of the PROXY protocol")
         if data.endswith(b"\r\n"):
             self._parse_first()
@@ -104,7 +104,7 @@ class Preface:
         for address, port in zip(words[2:4], words[4:6], strict=True):
             try:
                 socket.inet_pton(family, address.decode("ascii"))
-            except (OSError, UnicodeDecodeError, ValueError):
+            except (OSError, ValueError):
                 raise BadPreface("an address that is none") from None
             is_number = port.isdigit() and str(int(port)).encode() == port
             if not is_number or int(port) > 65535:
