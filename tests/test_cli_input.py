@@ -14,7 +14,7 @@ from cli import APPLICATION, LAUNCHER, command, environment, only_if, refused
 from support import PATIENCE
 from wsgiref_fast._cli import arguments, values
 from wsgiref_fast._cli.messages import Stop
-from wsgiref_fast._http11.options import _RANGES, Options
+from wsgiref_fast._http11.options import _RANGES, Options, kind_of
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_what_is_no_command_is_answered_with_the_usage(
 def test_each_number_of_the_server_is_an_option_with_its_unit_and_default() -> None:
     text = " ".join(command("--help").stdout.split())
     for name in NUMBERS:
-        kind = {"seconds": "SECONDS", "bytes": "BYTES", "number": "N"}[values.kind_of(name)]
+        kind = {"seconds": "SECONDS", "bytes": "BYTES", "number": "N"}[kind_of(name)]
         assert f"{option_of(name)} {kind}" in text
     assert "--header-timeout SECONDS for the head of a request (default: 10 seconds)" in text
     assert "longest body of a request (default: 1G bytes)" in text

@@ -7,6 +7,7 @@ import time
 from html import escape
 from http import HTTPStatus
 
+from ._http11.options import kind_of
 from ._status_text import identify, list_options
 
 TYPE_CHECKING = False
@@ -68,12 +69,6 @@ _KINDS = {
 }
 _SIZES = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 _TIMES = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-
-#: Options that are in bytes.
-_IN_BYTES = {
-    *("max_request_line", "max_header_line", "max_header_section", "max_body", "max_trailers"),
-    *("max_chunk_overhead", "max_unread", "spool_size"),
-}
 
 
 def render_page(stats: Stats, options: Options, base: str, refresh: int | None) -> str:
@@ -196,7 +191,7 @@ def _sort_options(options: Options) -> tuple[list[Row], list[Row], list[Row]]:
     for name, value in list_options(options):
         default = getattr(type(options), name)
         note = "" if value == default else f"default {_value(name, default)}"
-        is_limit = name in _IN_BYTES or name.startswith("max_") or name == "backlog"
+        is_limit = kind_of(name) == "bytes" or name.startswith("max_") or name == "backlog"
         rows = times if isinstance(value, float) else limits if is_limit else server
         rows.append((name, _value(name, value), note, ""))
     return server, limits, times
@@ -209,7 +204,7 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,g} s"
     if isinstance(value, int):
-        return _limit(value) if name in _IN_BYTES else f"{value:,}"
+        return _limit(value) if kind_of(name) == "bytes" else f"{value:,}"
     if isinstance(value, (str, tuple)):
         return (value if isinstance(value, str) else ", ".join(value)) or "none"
     return "none" if value is None else "set"

@@ -7,7 +7,7 @@ import os
 from difflib import get_close_matches
 
 from .. import IMPLEMENTATION, __version__
-from .._http11.options import _LOGS, _RANGES, Options
+from .._http11.options import _LOGS, _RANGES, Options, kind_of
 from . import values
 from .messages import NAME, USAGE, Stop
 
@@ -254,11 +254,11 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     times = parser.add_argument_group("times", "In seconds.")
     for name in _RANGES:
         if name not in {"threads", "loops"}:
-            _add_number(times if values.kind_of(name) == "seconds" else limits, name)
+            _add_number(times if kind_of(name) == "seconds" else limits, name)
 
 
 def _add_number(group: Any, name: str) -> None:
-    kind = values.kind_of(name)
+    kind = kind_of(name)
     text = _HELP.get(name, name.replace("_", " "))
     group.add_argument(
         "--" + name.replace("_", "-"),

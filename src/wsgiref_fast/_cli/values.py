@@ -7,7 +7,7 @@ import os
 import re
 import socket
 
-from .._http11.options import _RANGES, Options
+from .._http11.options import _RANGES, Options, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ DEFAULT_ADDRESS = (DEFAULT_HOST, 8000)
 
 _SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-#: Numbers that count something else than bytes.
-_COUNTS = {"max_header_fields", "max_connections", "backlog", "threads", "loops"}
 
 _FORMS = "host:port, :port, [IPv6]:port, unix:/path or fd://3"
 
@@ -153,13 +150,6 @@ def folder(text: str) -> str:
 
 
 # The numbers of Options.
-
-
-def kind_of(name: str) -> str:
-    """Tell what an option counts: ``seconds``, ``bytes`` or ``number``."""
-    if isinstance(getattr(Options, name), float):
-        return "seconds"
-    return "number" if name in _COUNTS else "bytes"
 
 
 def converter_of(name: str) -> Callable[[str], Any]:

@@ -145,6 +145,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "threads": (0, 10_000),
     "loops": (1, 1000),
 }
+#: Those of them that count something else than bytes or seconds.
+_COUNTS = {"max_header_fields", "max_connections", "backlog", "threads", "loops"}
+
 _OTHERS = (
     *("access_log", "proxy_headers", "proxy_protocol", "server_header", "ssl_context"),
     "trusted_proxies",
@@ -152,12 +155,21 @@ _OTHERS = (
 _LOGS = ("off", "common", "combined", "json")
 
 
+def kind_of(name: str) -> str:
+    """Tell what an option counts: ``seconds``, ``bytes`` or ``number``; empty: it is no number."""
+    if name not in _RANGES:
+        return ""
+    if isinstance(getattr(Options, name), float):
+        return "seconds"
+    return "number" if name in _COUNTS else "bytes"
+
+
 def _check(name: str, value: Any) -> Any:
     """Return an option's value as it is used."""
     if name in _RANGES:
         least, most = _RANGES[name]
         is_number = isinstance(value, int) and not isinstance(value, bool)
-        if isinstance(getattr(Options, name), float):
+        if kind_of(name) == "seconds":
             if not (is_number or isinstance(value, float)):
                 raise TypeError(f"{name} must be a number of seconds, not {value!r}")
             value = float(value)
