@@ -39,10 +39,10 @@ class _LazyMessage:
 
 
 class _Late:
-    """An attribute of a request handler that is made when somebody asks for it.
+    """An attribute of a handler, or a request handler, that is made when somebody asks for it.
 
     Args:
-        make: makes it of the request handler.
+        make: makes it of that.
         source: the attribute that it is made of: without that, there is none.
         default: what it is then; by default an error.
 
@@ -56,7 +56,7 @@ class _Late:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, handler: RequestReader | None, owner: type) -> Any:
+    def __get__(self, handler: object, owner: type) -> Any:
         if handler is None:
             return self
         if self._source in handler.__dict__:

@@ -16,7 +16,7 @@ from threading import get_ident
 from . import _hooks, _impl, _sendfile
 from ._grammar import MAX_LINE
 from ._pure import environ as _environ
-from ._reading import RequestReader
+from ._reading import RequestReader, _late
 from ._server_loop import FORKING, WaitingServer
 from .handlers import SimpleHandler
 
@@ -51,30 +51,6 @@ sys_version: Final[str] = (
 software_version: Final[str] = server_version + " " + sys_version
 
 
-class _FromRequest:
-    """An attribute of a `ServerHandler` that its request handler has to tell."""
-
-    def __init__(self, tell: Callable[[Any], Any]) -> None:
-        self._tell = tell
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, handler: ServerHandler | None, owner: type) -> Any:
-        if handler is None:
-            return self
-        if "request_handler" not in handler.__dict__:
-            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
-        value = self._tell(handler.request_handler)
-        setattr(handler, self._name, value)
-        return value
-
-
-def _from_request(tell: Callable[[Any], Any]) -> Any:
-    """Return a `_FromRequest`, declared as what it stands for."""
-    return _FromRequest(tell)
-
-
 @_impl.accelerated
 class ServerHandler(SimpleHandler):
     """Run the application for one request of a `WSGIRequestHandler`, and log it."""
@@ -82,10 +58,10 @@ class ServerHandler(SimpleHandler):
     server_software: str = software_version  # pyright: ignore[reportIncompatibleVariableOverride]
     _is_server = True
     # Where a short cut was taken, these are made when somebody asks for them.
-    stdin: InputStream = _from_request(lambda request_handler: request_handler.rfile)
-    stdout: IO[bytes] = _from_request(lambda request_handler: request_handler.wfile)
-    base_env: MutableMapping[str, Any] = _from_request(
-        lambda request_handler: request_handler.get_environ()
+    stdin: InputStream = _late(lambda handler: handler.request_handler.rfile, "request_handler")
+    stdout: IO[bytes] = _late(lambda handler: handler.request_handler.wfile, "request_handler")
+    base_env: MutableMapping[str, Any] = _late(
+        lambda handler: handler.request_handler.get_environ(), "request_handler"
     )
     #: The request handler: it logs, and knows whether its connection goes on.
     request_handler: Any
