@@ -47,7 +47,6 @@ _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SPECIAL = re.compile(r'[,+"\\<>;]|^[ #]| \Z')
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
-
 #: What stands around a reason of OpenSSL's.
 _SOURCE = re.compile(r"^\[[^]]*\] | \(_ssl\.c:[0-9]+\)$")
 
@@ -76,7 +75,8 @@ def make_context(
             with one that is not good.
 
     Raises:
-        TLSError: a file cannot be read or used, or a setting says nothing.
+        TLSError: a file cannot be read or used; `client_certs` is another word, or it and
+            `ca_certs` are not given together.
 
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

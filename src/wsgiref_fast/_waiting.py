@@ -136,7 +136,7 @@ class Waiting:
         try:
             return self._selector.select(timeout)
         except (OSError, ValueError):
-            # Where closed descriptors are an error, it says not whose.
+            # Where closed descriptors are an error, it does not say whose.
             with self._lock:
                 if not self._drop_closed():
                     raise

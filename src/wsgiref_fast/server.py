@@ -69,7 +69,7 @@ class Server(WSGIServer):
 
     """
 
-    #: Whether the listening sockets are closed as soon as it ends, since it serves never again.
+    #: Whether the listening sockets are closed as soon as it ends, since it never serves again.
     ends_for_good: bool = False
 
     #: What serves the connections.

@@ -27,8 +27,7 @@ _VALIDATOR = {"wsgiref_fast.validate", "wsgiref_fast._validate_strict"}
 #: What our server makes good: it drops such a body, as most do.
 _HARMLESS = "A response to HEAD should have no body"
 
-
-#: What the validator says of it in the words of the standard library.
+#: What is said of `None`, for which the validator has the words of the standard library.
 _NONE = "the application returned None, not an iterable of bytes: is there a return?"
 
 

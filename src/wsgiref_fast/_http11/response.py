@@ -32,6 +32,8 @@ class Response:
         may_keep: whether the server lets the connection go on.
 
     Attributes:
+        status: three digits, a space and a reason; empty until there is one.
+        headers: the application's.
         keeps_alive: whether the connection goes on after it; known once the head is made.
         is_begun: whether its head was made.
         sent: how many bytes of the body were given out, without their framing.

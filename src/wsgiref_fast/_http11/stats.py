@@ -69,8 +69,8 @@ class Stats:
             are), ``handshake`` (TLS), ``idle`` (between two requests), ``reading``,
             ``answering``, ``closing``.
         received, sent: bytes, without what TLS and the system add.
-        timeouts: connections whose time was over, by kind: ``head``, ``body``, ``idle`` (kept
-            ones, which is usual), ``send``, ``handshake``.
+        timeouts: connections whose time was over, by kind: ``head`` (the PROXY protocol's,
+            too), ``body``, ``idle`` (kept ones, which is usual), ``send``, ``handshake``.
 
     """
 
