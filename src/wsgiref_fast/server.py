@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 import sys
 import threading
 import time
-from contextlib import contextmanager
 
+from ._http11.addresses import EXCLUSIVELY, adopt, claim, clear_path, find_descriptor, naming
+from ._http11.addresses import normalize as normalize_address
 from ._http11.loop import Loop
 from ._http11.options import Options
 from ._http11.pool import Pool
@@ -27,7 +27,7 @@ from .simple_server import WSGIRequestHandler, WSGIServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, Unpack
 
     from ._http11.options import OptionValues
@@ -36,15 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Server", "Stats", "serve"]
 
-_HAS_UNIX = hasattr(socket, "AF_UNIX")
-
 #: Whether the system deals connections to several sockets at one address. By the same option
 #: macOS and other BSDs give all of them to one.
 _DEALS = sys.platform.startswith(("linux", "android")) and hasattr(socket, "SO_REUSEPORT")
-
-#: What keeps others from listening where we do: on Windows, where an address that may be
-#: reused may be stolen, too.
-_EXCLUSIVELY: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 
 #: What ends it: Ctrl-Break too, which is all that Windows can send to another process.
 _ENDING = ("SIGINT", "SIGTERM", "SIGBREAK")
@@ -76,7 +70,7 @@ class Server(WSGIServer):
     loop_class: type[Loop] = Loop
 
     #: Whether the address can be listened on at once after another server has ended.
-    allow_reuse_address: bool = _EXCLUSIVELY is None
+    allow_reuse_address: bool = EXCLUSIVELY is None
 
     server_address: tuple[Any, ...]
     server_port: int
@@ -98,10 +92,10 @@ class Server(WSGIServer):
         addresses = server_address if isinstance(server_address, list) else [server_address]
         if not addresses:
             raise ValueError("no address to listen on")
-        first, *others = [_normalize(address) for address in addresses]
-        self._inherited = _find_descriptor(first)
+        first, *others = [normalize_address(address) for address in addresses]
+        self._inherited = find_descriptor(first)
         # Whether other processes may listen by the same sockets.
-        self._shares_sockets = any(_find_descriptor(each) is not None for each in (first, *others))
+        self._shares_sockets = any(find_descriptor(each) is not None for each in (first, *others))
         self._paths: list[tuple[str, tuple[int, int]]] = []
         self._other_addresses = others
         self._others: list[socket.socket] = []
@@ -126,10 +120,10 @@ class Server(WSGIServer):
             OSError: an address cannot be had; its `filename` says which.
 
         """
-        with _naming(self.server_address):
+        with naming(self.server_address):
             self._bind_first()
         for address in self._other_addresses:
-            with _naming(address):
+            with naming(address):
                 self._others.append(self._bind_another(address))
 
     def _bind_first(self) -> None:
@@ -145,18 +139,18 @@ class Server(WSGIServer):
             if self._can_share():
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if self.address_family == getattr(socket, "AF_UNIX", None):
-                _clear_path(self.server_address)
+                clear_path(self.server_address)
             if not self.allow_reuse_address:
-                _claim(self.socket)
+                claim(self.socket)
             super().server_bind()
             self._note_path(self.server_address)
 
     def _bind_another(self, address: Any) -> socket.socket:
-        descriptor = _find_descriptor(address)
+        descriptor = find_descriptor(address)
         if descriptor is not None:
             return adopt(descriptor)
         if isinstance(address, str):
-            _clear_path(address)
+            clear_path(address)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         else:
             host, port = address[:2]
@@ -166,7 +160,7 @@ class Server(WSGIServer):
             if self.allow_reuse_address:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             else:
-                _claim(listener)
+                claim(listener)
             if family == socket.AF_INET6:  # else it would take the IPv4 address too
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
@@ -408,98 +402,3 @@ def ending_signals() -> list[int]:
     import signal
 
     return [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-
-
-@contextmanager
-def _naming(address: Any) -> Generator[None]:
-    """Have the message of an error name the address that it is about."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = _write(address)
-        raise
-
-
-def _write(address: Any) -> str:
-    if not isinstance(address, tuple):
-        return str(address)
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-
-
-def _claim(listener: socket.socket) -> None:
-    """Have nobody else listen on an address, where that is to be asked for."""
-    if _EXCLUSIVELY is not None:
-        listener.setsockopt(socket.SOL_SOCKET, _EXCLUSIVELY, 1)
-
-
-def _normalize(address: Any) -> Any:
-    """Return an address as sockets have it; the path of a Unix socket, ``fd://N`` as it is."""
-    if isinstance(address, tuple) and str(address[0]).startswith(("unix:", "fd://")):
-        address = address[0]
-    if isinstance(address, str):
-        if address.startswith("unix:"):
-            if not _HAS_UNIX:
-                raise ValueError("this platform has no Unix sockets")
-            return address.removeprefix("unix:")
-        if address.startswith("fd://") and address[5:].isdigit():
-            return address
-        raise ValueError(f"an address is (host, port), 'unix:/path' or 'fd://3', not {address!r}")
-    if isinstance(address, tuple):
-        _check_pair(address)
-    return address
-
-
-def _check_pair(address: tuple[Any, ...]) -> None:
-    """Refuse what is no host and port, as sockets would with fewer words."""
-    if len(address) < 2:
-        raise TypeError(f"an address is (host, port), not {address!r}")
-    host, port = address[:2]
-    if not (host is None or isinstance(host, (str, bytes, bytearray))):
-        raise TypeError(f"a host is a str, not {host!r}")
-    if not hasattr(port, "__index__"):
-        raise TypeError(f"a port is an int, not {port!r}")
-    if isinstance(host, str) and host.count(":") == 1:
-        raise ValueError(f"a host and its port are given apart, not as {host!r}")
-
-
-def _find_descriptor(address: Any) -> int | None:
-    is_inherited = isinstance(address, str) and address.startswith("fd://")
-    return int(address[5:]) if is_inherited else None
-
-
-def adopt(descriptor: int) -> socket.socket:
-    """Return the socket of a descriptor that other processes may have, too.
-
-    It goes on to block, or not to block, as it did. PyPy would have it block, and whoever
-    serves on it meanwhile would wait in `accept` for ever.
-    """
-    is_pypy = sys.implementation.name == "pypy"
-    if not is_pypy or os.name != "posix" or os.get_blocking(descriptor):
-        return socket.socket(fileno=descriptor)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(0.0)  # what the socket begins with
-    try:
-        return socket.socket(fileno=descriptor)
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _clear_path(path: Any) -> None:
-    """Remove the file of a Unix socket that nobody listens on any more."""
-    if not isinstance(path, str) or not path or path[0] == "\0":
-        return
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.setblocking(False)  # one whose backlog is full is alive, and lets us wait
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except OSError:
-            pass

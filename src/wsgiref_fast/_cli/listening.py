@@ -8,7 +8,8 @@ import socket
 import stat
 from contextlib import contextmanager
 
-from ..server import Server, adopt
+from .._http11.addresses import adopt
+from ..server import Server
 from .holders import find_holder
 from .messages import FAILED, MISUSED, Stop
 from .values import write_address

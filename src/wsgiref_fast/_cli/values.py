@@ -7,6 +7,7 @@ import os
 import re
 import socket
 
+from .._http11.addresses import write_address as write_address
 from .._http11.options import _RANGES, Options, kind_of
 
 TYPE_CHECKING = False
@@ -212,11 +213,3 @@ def write_default(name: str) -> str:
     if kind == "seconds":
         return f"{value:g} seconds"
     return f"{write_size(value)} bytes" if kind == "bytes" else str(value)
-
-
-def write_address(address: Address) -> str:
-    """Return an address as ``--bind`` takes it."""
-    if isinstance(address, str):
-        return address
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
