@@ -180,7 +180,9 @@ def test_a_server_with_a_wrong_option_does_not_listen() -> None:
     assert len(os.listdir("/dev/fd")) == before
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:8000", "/tmp/it", "fd://", "fd://x", ""])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:8000", "/tmp/it", "fd://", "fd://x", "fd://\u00b2", ""]
+)
 def test_an_address_of_no_known_form_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="address"):
         Server(address)
@@ -199,6 +201,7 @@ def test_what_cannot_be_called_is_not_served(app: Any) -> None:
         (("127.0.0.1", None), "a port is an int, not None"),
         ((8000, "127.0.0.1"), "a host is a str, not 8000"),
         (("127.0.0.1",), "an address is (host, port), not ('127.0.0.1',)"),
+        ((), "an address is (host, port), not ()"),
         ([("127.0.0.1", 0), ("127.0.0.1", "0")], "a port is an int, not '0'"),
     ],
 )

@@ -52,14 +52,14 @@ def normalize(address: Any) -> Any:
         TypeError, ValueError: it is none.
 
     """
-    if isinstance(address, tuple) and str(address[0]).startswith(("unix:", "fd://")):
+    if isinstance(address, tuple) and address and str(address[0]).startswith(("unix:", "fd://")):
         address = address[0]
     if isinstance(address, str):
         if address.startswith("unix:"):
             if not _HAS_UNIX:
                 raise ValueError("this platform has no Unix sockets")
             return address.removeprefix("unix:")
-        if address.startswith("fd://") and address[5:].isdigit():
+        if address.startswith("fd://") and address[5:].isdecimal():
             return address
         raise ValueError(f"an address is (host, port), 'unix:/path' or 'fd://3', not {address!r}")
     if isinstance(address, tuple):
