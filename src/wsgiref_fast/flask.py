@@ -143,6 +143,7 @@ def _run(
 def _listen(address: tuple[str, int], options: dict[str, Any]) -> Server:
     """Return a server: in a reloaded process on the socket that the first one has."""
     from ._frameworks import take_tls
+    from ._http11.addresses import write_address
     from .server import Server
 
     descriptor = os.environ.get(_DESCRIPTOR) if is_running_from_reloader() else None
@@ -151,8 +152,8 @@ def _listen(address: tuple[str, int], options: dict[str, Any]) -> Server:
     try:
         return Server(where, **options)
     except OSError as error:
-        host, port = address
-        place = host if host.startswith("unix:") else f"{host}:{port}"
+        host = address[0]
+        place = host if host.startswith(("unix:", "fd://")) else write_address(address)
         reason = error.strerror or error
         raise SystemExit(f"cannot listen on {place}: {reason}; choose another address") from None
 

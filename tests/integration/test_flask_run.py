@@ -200,6 +200,18 @@ def test_an_address_that_is_taken_is_told_in_a_line(python: Path, folder: Path) 
 
 
 @pytest.mark.parametrize(
+    ("host", "written"), [("2001:db8::1", "[2001:db8::1]:4711"), ("fd://77", "fd://77")]
+)
+def test_an_address_is_told_as_it_is_written(
+    python: Path, folder: Path, host: str, written: str
+) -> None:
+    command = [word.replace("PORT", "4711") for word in script(python, host=host)]
+    code, line = refused(command, folder)
+    assert code == 1
+    assert line.startswith(f"cannot listen on {written}: ")
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--keyfile", "k"], "keyfile needs certfile, the file of its certificate"),
