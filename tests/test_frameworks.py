@@ -31,8 +31,15 @@ def run(program: str) -> str:
 def test_a_framework_that_is_missing_is_named(module: str) -> None:
     needed, name, distribution = MODULES[module]
     home = "wsgiref_fast.django" if needed == "django" else module
-    # As if it were not installed, whether it is or not.
-    line = run(f"import sys; sys.modules[{needed!r}] = None; import {module}")
+    # As if it were not installed, whether it is or not; what it needs itself may be.
+    line = run(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {needed!r}: raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"import {module}"
+    )
     assert line == f"ImportError: {home} needs {name}: pip install {distribution}"
 
 
