@@ -1580,6 +1580,20 @@ def test_a_file_that_was_written_to_is_sent_as_it_reads(threads: int, path: Path
         assert client.is_kept()
 
 
+@pytest.mark.parametrize("buffering", [-1, 0], ids=["buffered", "raw"])
+def test_a_file_is_read_by_a_method_of_its_own(threads: int, path: Path, buffering: int) -> None:
+    def make() -> BinaryIO:
+        file = path.open("rb", buffering)
+        read = file.read
+        file.read = lambda size=-1: read(size).swapcase()  # type: ignore[method-assign]
+        return file
+
+    app = Sent(make)
+    with asking(app, threads=threads) as client:
+        assert client.ask(get()).body == DATA.swapcase()
+    assert app.closed == 1
+
+
 @pytest.mark.parametrize("mode", ["ab", "closed"])
 def test_a_file_that_cannot_be_read_is_an_error(
     threads: int, capsys: pytest.CaptureFixture[str], path: Path, mode: str

@@ -1,4 +1,4 @@
-# The head of a request, from bytes: what `request` and `run` share.
+# The head of a request, from bytes: what `request`, `run` and `connection` share.
 
 from cpython.dict cimport PyDict_SetItem
 from cpython.object cimport PyObject

@@ -1,4 +1,4 @@
-# A request's target as CGI variables: what `environ` and `run` share.
+# A request's target as CGI variables: what `environ`, `run` and `connection` share.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memchr

@@ -46,7 +46,7 @@ def send_result(handler: SimpleHandler) -> bool:
         return False
     wrapper: FileWrapper = handler.result
     file = wrapper.filelike
-    found = _locate(file)
+    found = locate(file)
     if found is None:
         return False
     position, left = found
@@ -93,7 +93,7 @@ def _is_overridden(handler: SimpleHandler) -> bool:
     )
 
 
-def _locate(file: Any) -> tuple[int, int] | None:
+def locate(file: Any) -> tuple[int, int] | None:
     """Return where reading a file goes on, and how many bytes are left.
 
     `None` where its descriptor does not tell all: a file in memory, a compressed one, a

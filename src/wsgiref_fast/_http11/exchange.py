@@ -6,9 +6,9 @@ import io
 import os
 import sys
 import time
-from stat import S_ISREG
 from urllib.parse import unquote
 
+from .._sendfile import locate
 from ..util import FileWrapper
 from .response import Response, check_headers
 
@@ -275,22 +275,10 @@ class Exchange:
         Its length is told in either case.
         """
         file: Any = wrapper.filelike
-        is_buffered = type(file) is io.BufferedReader or type(file) is io.BufferedRandom
-        raw = file.raw if is_buffered else file
-        if type(raw) is not io.FileIO or not self.response.status:
+        found = locate(file) if self.response.status else None
+        if found is None:
             return False
-        try:
-            if not file.readable():
-                return False
-            if type(file) is io.BufferedRandom:
-                file.flush()  # its descriptor does not know of what it holds
-            status = os.fstat(file.fileno())
-            position = file.tell()
-        except (OSError, ValueError):
-            return False
-        left = status.st_size - position
-        if not S_ISREG(status.st_mode) or left <= 0:
-            return False
+        position, left = found
         response, sends = self.response, self._peer.can_send_files
         if not response.is_begun:
             if not any(name.lower() == "content-length" for name, _ in response.headers):
