@@ -66,7 +66,8 @@ def test_an_edit_is_served_and_one_that_fails_is_not(site: Site) -> None:
     site.program.wait_for(r"SyntaxError[^$]+the old code serves on")
     assert site.version() == "2"
     site.serve("3")
-    assert site.program.log().count("reload: app.py changed\n") == 3
+    # Who looks between the emptying of a file and its writing has seen two changes.
+    assert site.program.log().count("reload: app.py changed\n") >= 3
 
 
 def test_no_request_fails_while_code_is_replaced(site: Site) -> None:
