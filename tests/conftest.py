@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from hypothesis import settings
 from certificates import Authority, Contexts, Pair
 from hooks import by_a_child
 from libraries import LIBRARIES, load
+from support import Lines, logged
 from wsgiref_fast import _impl
 
 # What a shell starts by "&" ignores interrupts, and so do the programs that it starts.
@@ -84,6 +86,13 @@ def server_pair(authority: Authority) -> Pair:
 def contexts(authority: Authority, server_pair: Pair) -> Contexts:
     """Make what such a server and its clients do TLS with."""
     return Contexts(authority, server_pair)
+
+
+@pytest.fixture
+def errors() -> Iterator[Lines]:
+    """Keep what a server says of what goes wrong."""
+    with logged("wsgiref_fast.server") as lines:
+        yield lines
 
 
 def pytest_configure(config: pytest.Config) -> None:

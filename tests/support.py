@@ -224,6 +224,19 @@ class Lines(logging.Handler):
         return self._lines.empty()
 
 
+@contextmanager
+def logged(name: str) -> Iterator[Lines]:
+    """Keep the lines of a log; give it its level back."""
+    logger, lines = logging.getLogger(name), Lines()
+    level = logger.level
+    logger.addHandler(lines)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(level)
+
+
 #: Ports that nobody is given who asks for any; processes that test at once begin elsewhere.
 _PORTS = iter(range(12000 + os.getpid() * 37 % 10000, 32000))
 
