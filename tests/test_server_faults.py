@@ -22,17 +22,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support import (
-    PATIENCE,
-    Application,
-    connected,
-    is_closed,
-    open_descriptors,
-    receive_all,
-    reset,
-    running,
-    wait_until,
-)
+from http11 import serving
+from support import PATIENCE, connected, is_closed, open_descriptors, receive_all, reset, wait_until
 from wsgiref_fast._http11.exchange import Exchange
 from wsgiref_fast._http11.loop import Loop
 from wsgiref_fast._http11.peer import Peer
@@ -81,14 +72,6 @@ def ask_anew(server: Any, target: str = "/") -> bytes:
         answer = ask(connection, target)
         assert answer.status == 200
         return answer.body
-
-
-@contextmanager
-def serving(app: Application, **options: Any) -> Iterator[Server]:
-    server = Server(("127.0.0.1", 0), **options)
-    server.set_app(app)
-    with running(server):
-        yield server
 
 
 # A server that lacks something, in a process of its own

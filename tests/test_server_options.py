@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import socket
@@ -11,20 +10,12 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from support import (
-    PATIENCE,
-    Application,
-    Lines,
-    connected,
-    exchange,
-    hello_app,
-    running,
-)
+from http11 import serving
+from support import PATIENCE, Application, Lines, connected, exchange, hello_app, logged
 from wsgiref_fast.server import Options, Server, serve
 from wsgiref_fast.simple_server import demo_app
 
@@ -33,36 +24,10 @@ pytestmark = pytest.mark.usefixtures("implementation")
 GET = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 
 
-@contextmanager
-def logged(name: str) -> Iterator[Lines]:
-    logger, lines = logging.getLogger(name), Lines()
-    level = logger.level
-    logger.addHandler(lines)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(lines)
-        logger.setLevel(level)
-
-
 @pytest.fixture
 def accesses() -> Iterator[Lines]:
     with logged("wsgiref_fast.access") as lines:
         yield lines
-
-
-@pytest.fixture
-def errors() -> Iterator[Lines]:
-    with logged("wsgiref_fast.server") as lines:
-        yield lines
-
-
-@contextmanager
-def serving(app: Application, **options: Any) -> Iterator[Server]:
-    server = Server(("127.0.0.1", 0), **options)
-    server.set_app(app)
-    with running(server):
-        yield server
 
 
 # Options
