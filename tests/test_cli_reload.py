@@ -20,6 +20,7 @@ import pytest
 
 from support import PATIENCE, wait_until
 from wsgiref_fast._cli import reload
+from wsgiref_fast._cli.arguments import parse
 
 LEFT_OUT = "" if os.name == "posix" else "there are no sockets here that a process can inherit"
 __test__ = not LEFT_OUT
@@ -517,6 +518,12 @@ def test_a_folder_that_is_not_there_is_named(
     assert reload.run(arguments) == 2
     line = f"reload: there is no folder {missing!r}; give --reload-dir one that exists\n"
     assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize(("given", "least"), [([], 60.0), (["--shutdown-timeout", "300"], 301.0)])
+def test_a_child_is_waited_for_longer_than_it_gives_itself(given: list[str], least: float) -> None:
+    found = parse(["hello:app", "--reload", *given])
+    assert least <= reload.find_patience(found) < least + 60
 
 
 def test_without_a_parent_there_is_nobody_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 READY = "WSGIREF_FAST_READY"
 PARENT = "WSGIREF_FAST_PARENT"
 
-#: Seconds that a child has to finish what is under way, which it bounds itself; then it is over.
+#: Seconds that a child has at least to finish what is under way; and beyond the bound that it
+#: has for that itself. Then it is over.
 PATIENCE = 60.0
+_RESERVE = 10.0
 
 #: Options that are the parent's alone, and whether a value follows.
 _OF_THE_PARENT = {"--bind": True, "--reload-dir": True, "--reload": False}
@@ -64,7 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
         return MISUSED
     with Server(list(arguments.bind)) as server:
         command = make_command(arguments.argv, server.listeners)
-        return supervise(server.listeners, command, tree)
+        return supervise(server.listeners, command, tree, patience=find_patience(arguments))
+
+
+def find_patience(arguments: argparse.Namespace) -> float:
+    """Return for how many seconds a child that is to end is waited for."""
+    options = getattr(arguments, "options", {})
+    bound: float = options.get("shutdown_timeout", 0.0)
+    return max(PATIENCE, bound + _RESERVE)
 
 
 def make_command(argv: Sequence[str], listeners: Sequence[socket.socket]) -> list[str]:

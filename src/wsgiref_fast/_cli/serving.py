@@ -13,7 +13,7 @@ from ..server import Server, ending_signals
 from . import application, certificates
 from .listening import explained, keep_from_children
 from .messages import FAILED, FINE, NAME, WAITS, Stop, paint, say, warn
-from .reload import follow_parent, take_ready, tell_ready
+from .reload import find_patience, follow_parent, take_ready, tell_ready
 from .systemd import Notifier
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ def serve(arguments: argparse.Namespace) -> int:
         Stop: it cannot.
 
     """
-    follow_parent()
+    follow_parent(find_patience(arguments))
     ready = take_ready()
     keep_from_children(arguments.bind)
     notifier = Notifier()
