@@ -143,7 +143,7 @@ def _run(
 def _listen(address: tuple[str, int], options: dict[str, Any]) -> Server:
     """Return a server: in a reloaded process on the socket that the first one has."""
     from ._frameworks import take_tls
-    from ._http11.addresses import write_address
+    from ._http11.addresses import stands_alone, write_address
     from .server import Server
 
     descriptor = os.environ.get(_DESCRIPTOR) if is_running_from_reloader() else None
@@ -153,16 +153,18 @@ def _listen(address: tuple[str, int], options: dict[str, Any]) -> Server:
         return Server(where, **options)
     except OSError as error:
         host = address[0]
-        place = host if host.startswith(("unix:", "fd://")) else write_address(address)
+        place = host if stands_alone(host) else write_address(address)
         reason = error.strerror or error
         raise SystemExit(f"cannot listen on {place}: {reason}; choose another address") from None
 
 
 def _url(server: Server, host: str) -> str:
-    if host.startswith(("unix:", "fd://")):
+    from ._http11.addresses import stands_alone, write_address
+
+    if stands_alone(host):
         return host
     scheme = "http" if server.options.ssl_context is None else "https"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}"
+    return f"{scheme}://{write_address((host, server.server_port))}"
 
 
 def _debugged(application: WSGIApplication, host: str, evalex: bool) -> WSGIApplication:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from . import _validate_strict
 from . import validate as _validate
+from ._http11.addresses import stands_alone, write_address
 from .server import Server
 
 TYPE_CHECKING = False
@@ -99,7 +100,7 @@ class LiveServer:
         **options: Unpack[OptionValues],
     ) -> None:
         options.setdefault("shutdown_timeout", _PATIENCE)
-        if host.startswith(("unix:", "fd://")):
+        if stands_alone(host):
             raise ValueError(f"host must be an address or a name, for there to be a URL: {host!r}")
         self._server = Server((host, port), **options)
         self._server.ends_for_good = True
@@ -114,7 +115,7 @@ class LiveServer:
         self.complaints: list[str] = []
         scheme = "http" if self._server.options.ssl_context is None else "https"
         #: Where it is, without a slash at the end.
-        self.url: str = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.url: str = f"{scheme}://{write_address((host, self.port))}"
         name = f"live server on {self.port}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

@@ -7,6 +7,7 @@ import os
 from difflib import get_close_matches
 
 from .. import IMPLEMENTATION, __version__
+from .._http11.addresses import write_address
 from .._http11.options import _LOGS, _RANGES, Options, kind_of
 from . import values
 from .messages import NAME, USAGE, Stop
@@ -171,7 +172,7 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
         type=values.address,
         metavar="ADDRESS",
         help="host:port, :port, port, [IPv6]:port, unix:/path or fd://N; may be given several "
-        f"times (default: {values.write_address(values.DEFAULT_ADDRESS)})",
+        f"times (default: {write_address(values.DEFAULT_ADDRESS)})",
     )
     _add_number(group, "threads")
     _add_number(group, "loops")
@@ -305,7 +306,7 @@ def _check_together(arguments: argparse.Namespace) -> None:
         raise Stop("--reload-dir needs --reload")
     if arguments.reload and arguments.workers:
         raise Stop("--reload and --workers do not go together: one is for development")
-    binds = [values.write_address(each) for each in arguments.bind or () if _is_one(each)]
+    binds = [write_address(each) for each in arguments.bind or () if _is_one(each)]
     twice = next((each for each in binds if binds.count(each) > 1), None)
     if twice is not None:
         raise Stop(f"--bind: {twice} is given twice")

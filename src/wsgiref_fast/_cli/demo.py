@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import IMPLEMENTATION, __version__
+from .._http11.addresses import write_address
 
 
 def demo(host: str, port: int) -> None:
@@ -17,10 +18,10 @@ def demo(host: str, port: int) -> None:
         text = explain((host, port), error).message.replace("by --bind", "by --host or --port")
         raise SystemExit(f"wsgiref_fast demo: {text}") from None
     with server:
-        address = f"[{host}]" if ":" in host else host
+        place = write_address((host, server.server_port))
         try:
             print(
-                f"Serving the demo application on http://{address}:{server.server_port}/ "
+                f"Serving the demo application on http://{place}/ "
                 f"(wsgiref_fast {__version__}, {IMPLEMENTATION})",
                 flush=True,
             )

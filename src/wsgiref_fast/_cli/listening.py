@@ -8,11 +8,10 @@ import socket
 import stat
 from contextlib import contextmanager
 
-from .._http11.addresses import adopt
+from .._http11.addresses import adopt, find_descriptor, write_address
 from ..server import Server
 from .holders import find_holder
 from .messages import FAILED, MISUSED, Stop
-from .values import write_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,21 +44,18 @@ def keep_from_children(addresses: list[Address]) -> None:
     It would go on to listen there, and answer nobody, after this process has ended.
     """
     for address in addresses:
-        if isinstance(address, str) and _is_inherited(address):
+        descriptor = find_descriptor(address)
+        if descriptor is not None:
             try:
-                os.set_inheritable(int(address.removeprefix("fd://")), False)
+                os.set_inheritable(descriptor, False)
             except OSError:
                 pass  # it is said later that it is none
-
-
-def _is_inherited(address: Address) -> bool:
-    return isinstance(address, str) and address.startswith("fd://")
 
 
 def _explain_first(addresses: list[Address], error: Exception) -> Stop:
     """Return what is wrong with the first address that cannot be listened on."""
     for address in addresses:
-        if not _is_inherited(address):
+        if find_descriptor(address) is None:
             try:
                 Server(address).server_close()
             except (OSError, OverflowError, UnicodeError) as its_own:
@@ -145,9 +141,9 @@ def _explain_path(path: str, what: str, error: Exception) -> Stop:
 
 def _check_descriptor(address: Address) -> None:
     """Refuse a descriptor that is no listening socket."""
-    if not (isinstance(address, str) and _is_inherited(address)):
+    number = find_descriptor(address)
+    if number is None:
         return
-    number = int(address.removeprefix("fd://"))
     try:
         duplicate = os.dup(number)
     except OSError:

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 
 from .. import IMPLEMENTATION, __version__
+from .._http11.addresses import write_address
 from .._http11.loop import Loop
 from ..server import Server, ending_signals
 from . import application, certificates
@@ -231,4 +232,4 @@ def _place(scheme: str, listener: socket.socket) -> str:
     host, port = address[:2]
     if host in _ALL:
         return f"{scheme}://{_ALL[host]}:{port}/ (and all other addresses of this machine)"
-    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+    return f"{scheme}://{write_address(address)}/"

@@ -6,12 +6,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import contextmanager
 
-from .messages import WAITS
+from . import messages
 from .reload import PARENT, PATIENCE, READY
 from .watching import Watch, describe
 
@@ -242,7 +241,7 @@ class _Supervisor:
         if time.monotonic() >= self._tell_at:
             self._tell_at = float("inf")
             if self._children():
-                say(WAITS)
+                say(messages.WAITS)
 
     # Children.
 
@@ -304,7 +303,7 @@ class _Supervisor:
     def _heed(self, number: int) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
             if number == signal.SIGINT and os.isatty(2):
-                _end_line()
+                messages.say("")  # after the ``^C`` that the terminal has shown
             self._end()
         elif number == signal.SIGHUP:
             if self._had_terminal and not _has_terminal():
@@ -346,17 +345,6 @@ def _describe_end(code: int) -> str:
         return f"signal {-code}"
 
 
-def _end_line() -> None:
-    """End the line in which the terminal has shown ``^C``."""
-    try:
-        print(file=sys.stderr, flush=True)
-    except OSError:
-        pass
-
-
 def say(text: str) -> None:
     """Write a line for the person at the terminal, who may have gone."""
-    try:
-        print(f"reload: {text}", file=sys.stderr, flush=True)
-    except OSError:
-        pass
+    messages.say(f"reload: {text}")

@@ -7,7 +7,6 @@ import os
 import re
 import socket
 
-from .._http11.addresses import write_address as write_address
 from .._http11.options import _RANGES, Options, kind_of
 
 TYPE_CHECKING = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 
+from .._http11.addresses import find_descriptor, write_address
 from ..server import Server
 from . import certificates
 from .application import go_to
 from .listening import explained
 from .messages import Stop
 from .systemd import find_passed
-from .values import write_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _try_addresses(addresses: list[Address]) -> None:
     """Bind to the addresses once: gunicorn tries in vain for seconds, and says less."""
     if "GUNICORN_PID" in os.environ:  # they are passed on by the arbiter that this takes over from
         return
-    own = [address for address in addresses if not write_address(address).startswith("fd://")]
+    own = [address for address in addresses if find_descriptor(address) is None]
     with explained(addresses):
         if own:
             server = Server(own, bind_and_activate=False)
@@ -90,7 +90,7 @@ def make_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def _make_binds(addresses: list[Address]) -> list[str]:
     """Return addresses as gunicorn writes them."""
     binds = [write_address(address) for address in addresses]
-    inherited = [bind for bind in binds if bind.startswith("fd://")]
+    inherited = [bind for bind in binds if find_descriptor(bind) is not None]
     if inherited and len(inherited) < len(binds):
         raise Stop("--bind: with --workers, fd:// cannot stand beside other addresses")
     # gunicorn takes what systemd has passed by itself; nothing may be given to it twice.

@@ -39,6 +39,11 @@ def write_address(address: Any) -> str:
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
+def stands_alone(host: str) -> bool:
+    """Tell whether what was given as a host is an address without a port."""
+    return host.startswith(("unix:", "fd://"))
+
+
 def claim(listener: socket.socket) -> None:
     """Have nobody else listen on an address, where that is to be asked for."""
     if EXCLUSIVELY is not None:
@@ -52,7 +57,7 @@ def normalize(address: Any) -> Any:
         TypeError, ValueError: it is none.
 
     """
-    if isinstance(address, tuple) and address and str(address[0]).startswith(("unix:", "fd://")):
+    if isinstance(address, tuple) and address and stands_alone(str(address[0])):
         address = address[0]
     if isinstance(address, str):
         if address.startswith("unix:"):

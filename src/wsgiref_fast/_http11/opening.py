@@ -42,7 +42,7 @@ class Opening:
         """Wait for what has to come first."""
         peer = self._peer
         proxies = peer.loop.proxies
-        if not peer.options.proxy_protocol:
+        if self._is_shaking_hands:
             self._begin_handshake()
         elif proxies is not None and proxies.trusts(peer.host):
             from .preface import Preface
