@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -81,6 +82,26 @@ class Contexts:
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.server.load_cert_chain(*self.files)
         self.client = authority.client_context()
+
+
+def almost_shake_hands(
+    context: ssl.SSLContext, connection: socket.socket
+) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """Do a handshake but for sending the client's last bytes of it.
+
+    Returns:
+        The client, and its bytes: those that it reads, and those that are to be sent.
+
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    while True:
+        try:
+            client.do_handshake()
+            return client, incoming, outgoing
+        except ssl.SSLWantReadError:
+            connection.sendall(outgoing.read())
+            incoming.write(connection.recv(65536))
 
 
 @contextmanager

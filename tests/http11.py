@@ -1,11 +1,8 @@
-"""The HTTP/1.1 server for tests: it runs in a thread, or a script runs it, and clients ask."""
+"""The HTTP/1.1 server for tests: it runs in a thread, and clients ask."""
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -95,26 +92,6 @@ def ask(server: Any, target: str = "/", *fields: str) -> Answer:
     """Send a request on a connection of its own."""
     with client_of(server) as client:
         return client.ask(target, *fields)
-
-
-@contextmanager
-def program(
-    implementation: str, script: str, *arguments: str, **options: Any
-) -> Iterator[subprocess.Popen[str]]:
-    """Run a script; what it writes can be read."""
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        env={**os.environ, "WSGIREF_FAST_IMPL": implementation},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def echo_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

@@ -207,6 +207,26 @@ def open_descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
+@contextmanager
+def program(
+    implementation: str, script: str, *arguments: str, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a script; what it writes can be read."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "WSGIREF_FAST_IMPL": implementation},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class Lines(logging.Handler):
     """Keeps the lines of a log, for whoever waits for them."""
 

@@ -14,6 +14,7 @@ from cli import APPLICATION, LAUNCHER, command, environment, only_if, refused
 from support import PATIENCE
 from wsgiref_fast._cli import arguments, values
 from wsgiref_fast._cli.messages import Stop
+from wsgiref_fast._http11.addresses import write_address
 from wsgiref_fast._http11.options import _RANGES, Options, kind_of
 
 
@@ -230,7 +231,7 @@ def test_numbers_are_read_with_their_units(given: str, name: str, value: float) 
 )
 def test_addresses_are_read(given: str, address: object) -> None:
     assert arguments.parse(["hello:app", "--bind", given]).bind == [address]
-    assert values.address(values.write_address(values.address(given))) == address
+    assert values.address(write_address(values.address(given))) == address
 
 
 def test_files_are_looked_for_where_the_command_was_given(

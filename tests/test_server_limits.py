@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from http11 import LATER, Client, client_of, program
-from support import PATIENCE, path_app, running
+from http11 import LATER, Client, client_of
+from support import PATIENCE, path_app, program, running
 from wsgiref_fast.server import Server
 
 pytestmark = pytest.mark.usefixtures("implementation")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from http11 import Client, program
-from support import PATIENCE
+from http11 import Client
+from support import PATIENCE, program
 
 pytestmark = pytest.mark.usefixtures("implementation")
 

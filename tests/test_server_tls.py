@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from certificates import CAN_BE_MADE, Authority, Pair
+from certificates import CAN_BE_MADE, Authority, Pair, almost_shake_hands
 from support import (
     PATIENCE,
     connected,
@@ -366,17 +366,9 @@ def test_who_shakes_hands_as_the_server_ends_does_not_hold_it_up(
 def test_a_handshake_that_was_done_in_time_is_heard_by_a_busy_server(
     authority: Authority, server_pair: Pair
 ) -> None:
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = authority.client_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
     context = make_context(server_pair.certificate, server_pair.key)
     with make(context) as server, connected(server) as plain:
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                plain.sendall(outgoing.read())
-                incoming.write(plain.recv(65536))
+        client, incoming, outgoing = almost_shake_hands(authority.client_context(), plain)
         wait_until(lambda: server.stats.connections["handshake"] == 1)
 
         def keep_busy(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

@@ -10,7 +10,6 @@ import selectors
 import socket
 import socketserver
 import ssl
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from certificates import CAN_BE_MADE, Authority, Contexts, encrypted
+from certificates import CAN_BE_MADE, Authority, Contexts, almost_shake_hands, encrypted
 from libraries import LIBRARIES, Keeper, load, quiet, running
 from support import (
     PATIENCE,
@@ -27,6 +26,7 @@ from support import (
     connected,
     hello_app,
     open_descriptors,
+    program,
     receive_all,
     receive_to_the_end,
     reset,
@@ -793,14 +793,7 @@ if hasattr(os, "fork"):
         contexts: Contexts, implementation: str
     ) -> None:
         # A process of its own, as this one may have threads by now.
-        with subprocess.Popen(
-            [sys.executable, "-c", FORKING, *contexts.files],
-            env={**os.environ, "WSGIREF_FAST_IMPL": implementation},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with program(implementation, FORKING, *contexts.files) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             address = "127.0.0.1", int(process.stdout.readline())
@@ -830,17 +823,9 @@ def test_a_threading_server_of_ours_does_it_too(contexts: Contexts) -> None:
 def test_a_handshake_that_was_done_in_time_is_heard_after_a_long_request(
     contexts: Contexts,
 ) -> None:
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = contexts.client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
     server = wrapped(contexts)
     with running(server), connected(server) as plain:
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                plain.sendall(outgoing.read())
-                incoming.write(plain.recv(65536))
+        client, incoming, outgoing = almost_shake_hands(contexts.client, plain)
         wait_until(lambda: len(server._waiting) == 1)
 
         def take_long(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
